@@ -1,0 +1,200 @@
+"""Which engine serves these arrays, with how many threads, at which instruction level.
+
+A `Problem` says what is to be aligned; the functions below say what is wanted of it. They allocate the outputs, hand
+one request to the kernels, and repeat it in float64 where float32 could not hold the numbers in between.
+"""
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _arrays
+from ._kernels import alignment as _kernels
+
+_OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.SPARSE}
+_SINGLE = np.dtype(np.float32)
+_DOUBLE = np.dtype(np.float64)
+
+
+class Problem(NamedTuple):
+    """Pairs to align: either series and a fused cost, or given costs, or both (a prior is added)."""
+
+    recursion: _arrays.Recursion
+    x_lengths: np.ndarray  # (X,) int64
+    y_lengths: np.ndarray  # (Y,) int64
+    dtype: np.dtype
+    x: _arrays.Series | None = None
+    y: _arrays.Series | None = None
+    fused: tuple | None = None  # (kernel number of the cost, its parameter)
+    given: np.ndarray | None = None  # (B or 1, n, m)
+    x_index: np.ndarray | None = None  # (B,) int64: pair b aligns x[x_index[b]] ...
+    y_index: np.ndarray | None = None  # ... with y[y_index[b]]
+
+    @property
+    def n_pairs(self):
+        return len(self.x_lengths if self.x_index is None else self.x_index)
+
+    def request(self, dtype):
+        rules = self.recursion
+        request = _kernels.Request(
+            dtype == _SINGLE, self.n_pairs, self.x_lengths, self.y_lengths, self.x_index, self.y_index
+        )
+        weights = rules.step_weights if rules.default_steps else (1.0, 1.0, 1.0)
+        request.recursion(
+            _OPERATORS[rules.regularizer],
+            rules.gamma,
+            weights,
+            rules.radius,
+            rules.mask,
+            rules.open_begin,
+            rules.open_end,
+        )
+        if not rules.default_steps:
+            request.general_steps(np.array(rules.steps, dtype=np.int64), np.array(rules.step_weights))
+        if self.x is not None:
+            cost, parameter = self.fused
+            x, y = self.x.data, self.y.data
+            if x.dtype != dtype:
+                x, y = x.astype(dtype), y.astype(dtype)
+            request.series(cost, parameter, x.shape[1], x, self.x.starts, y, self.y.starts)
+        if self.given is not None:
+            request.costs(self.given if self.given.dtype == dtype else self.given.astype(dtype))
+        return request
+
+
+def values(problem, n_jobs=1):
+    """(B,) values; +inf where no path is admissible."""
+    return _solve(problem, n_jobs, lambda request, dtype: ())[0]
+
+
+def series_gradients(problem, n_jobs=1):
+    """(B,) values, and their gradients laid out as the data of the series."""
+
+    def want(request, dtype):
+        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        request.want_series_gradients(*gradients)
+        return gradients
+
+    return _solve(problem, n_jobs, want)
+
+
+def matrix_gradients(problem, shape, n_jobs=1, visits=False):
+    """(B,) values and d value / d C of `shape` (B, n, m); visits: the expected alignment instead."""
+
+    def want(request, dtype):
+        gradient = np.zeros(shape, dtype)
+        request.want_gradient(gradient, visits)
+        return (gradient,)
+
+    return _solve(problem, n_jobs, want)
+
+
+def products(problem, direction, n_jobs=1):
+    """(B,) values, (B,) slopes <gradient, direction>, (B, n, m) gradients and Hessian products."""
+
+    def want(request, dtype):
+        slope = np.zeros(problem.n_pairs, dtype)
+        gradient, product = np.zeros(direction.shape, dtype), np.zeros(direction.shape, dtype)
+        request.want_gradient(gradient)
+        request.want_product(direction.astype(dtype, copy=False), slope, product)
+        return slope, gradient, product
+
+    return _solve(problem, n_jobs, want)
+
+
+def visit_vjp(problem, cotangent, n_jobs=1, to_series=False):
+    """Gradient of <cotangent, E>: with respect to C (B, n, m), or to both series."""
+
+    def want(request, dtype):
+        slope = np.zeros(problem.n_pairs, dtype)
+        product = None if to_series else np.zeros(cotangent.shape, dtype)
+        request.want_product(cotangent.astype(dtype, copy=False), slope, product, unweighted=True)
+        if not to_series:
+            return (product,)
+        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        request.want_series_gradients(*gradients)
+        return gradients
+
+    return _solve(problem, n_jobs, want)[1:]
+
+
+def paths(problem, samples=0, seed=0, n_jobs=1):
+    """Per pair a list of paths (L, 2): the best one (samples=0, hard operator) or draws from the law; (B,) values."""
+    rooms = problem.x_lengths + problem.y_lengths - 1  # paths are asked of paired collections only
+    each = max(samples, 1)
+    starts = np.cumsum(rooms * each) - rooms * each
+    lengths = np.zeros((problem.n_pairs, each), dtype=np.int64)
+    cells = np.empty((int((rooms * each).sum()), 2), dtype=np.int64)
+
+    def want(request, dtype):
+        request.want_paths(samples, seed, starts, cells, lengths)
+        return ()
+
+    value = _solve(problem, n_jobs, want)[0]
+    found = []
+    for start, room, row in zip(starts.tolist(), rooms.tolist(), lengths.tolist(), strict=True):
+        begins = range(start, start + each * room, room)
+        found.append([cells[begin : begin + length].copy() for begin, length in zip(begins, row, strict=True)])
+    return found, value
+
+
+def _solve(problem, n_jobs, want):
+    """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
+    n_threads, dtype = threads(n_jobs), problem.dtype
+    while True:
+        request = problem.request(dtype)
+        outputs = want(request, dtype)
+        value = np.empty(problem.n_pairs, dtype)
+        status = request.run(value, n_threads, level())
+        if status == _kernels.DONE:
+            break
+        if status == _kernels.OVERFLOW:
+            raise _arrays.costs_overflow()
+        dtype = _DOUBLE  # NEEDS_DOUBLE: too large a range for float32
+    if dtype is problem.dtype:
+        return value, *outputs
+    return tuple(_arrays.narrowed(array, problem.dtype) for array in (value, *outputs))
+
+
+# ---- threads and instruction levels
+
+_forked = False
+
+
+def _after_fork():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    # GNU OpenMP's threads do not survive a fork, and a child that asks for them waits for ever.
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def threads(n_jobs):
+    """Threads for a validated n_jobs (0: all that OpenMP would use); one in a forked child."""
+    if n_jobs == 1 or _forked:
+        return 1
+    return n_jobs or _kernels.max_threads()
+
+
+_level = None
+
+
+def level():
+    """Instruction level of the kernels: the best of this processor, or what SDTWKIT_SIMD names."""
+    global _level
+    if _level is None:
+        _level = _arrays.check_level(os.environ.get("SDTWKIT_SIMD"), _kernels.LEVELS, _kernels.best_level())
+    return _level
+
+
+def info():
+    """What `show_versions` prints of the engines."""
+    built = _kernels.build_info()
+    return {
+        "instruction level": _kernels.LEVELS[level()],
+        "OpenMP": f"{'yes' if built['openmp'] else 'no'}, {_kernels.max_threads()} threads",
+        "compiler": built["compiler"],
+    }

@@ -1,0 +1,176 @@
+"""The door to the alignment kernels: fills a C++ request from arrays and runs it without the GIL.
+
+Nothing is validated here beyond what a crash would need: buffers must be C-contiguous (asking for one checks that)
+and of the dtype that `Request(dtype)` was made for; shapes are the caller's word.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint64_t
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals()  # declared without `except`: the error it sets is raised after the kernel has returned
+
+cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
+    cdef struct SeriesArray:
+        const void* data
+        const int64_t* start
+        const int64_t* length
+        const int64_t* index
+        void* gradient
+
+    cdef struct MatrixArray:
+        void* data
+        int64_t pair_stride, row_stride
+
+    cdef cppclass CRequest "sdtw::Request":
+        CRequest() except +
+        bint single_precision, visits, unweighted_direction
+        int64_t pairs, channels, radius, n_steps, samples
+        SeriesArray x, y
+        int cost, op, open_begin, open_end, threads, level
+        double cost_parameter, gamma
+        double[3] weights
+        const int64_t* steps
+        const double* step_weights
+        MatrixArray given, mask, gradient, direction, product
+        void* value
+        void* slope
+        uint64_t seed
+        const int64_t* path_start
+        int64_t* paths
+        int64_t* path_length
+        int (*interrupted)() noexcept
+
+    int c_run "sdtw::run"(const CRequest&) except +
+    int c_best_level "sdtw::best_level"()
+    int c_max_threads "sdtw::max_threads"()
+    bint c_has_openmp "sdtw::has_openmp"()
+    const char* c_compiler "sdtw::compiler"()
+
+DONE, NEEDS_DOUBLE, OVERFLOW = 0, 1, 2
+HARD, ENTROPY, SPARSE = 0, 1, 2
+LEVELS = ("baseline", "avx2", "avx512")
+
+
+def best_level():
+    """Index into LEVELS of the highest instruction level this processor runs."""
+    return c_best_level()
+
+
+def max_threads():
+    """Threads that OpenMP would use now (OMP_NUM_THREADS and threadpoolctl are heeded)."""
+    return c_max_threads()
+
+
+def build_info():
+    return {"openmp": c_has_openmp(), "compiler": c_compiler().decode()}
+
+
+cdef int interrupted() noexcept with gil:
+    return PyErr_CheckSignals()
+
+
+cdef int raise_pending() except -1:
+    return -1  # the signal handler's exception is already set
+
+
+cdef void* address(array, int flags) except? NULL:
+    cdef Py_buffer view
+    if array is None:
+        return NULL
+    PyObject_GetBuffer(array, &view, flags)
+    cdef void* data = view.buf
+    PyBuffer_Release(&view)
+    return data
+
+
+cdef void set_matrix(MatrixArray* target, array, int flags) except *:
+    """A (B, n, m) array, or (1, n, m) shared by all pairs."""
+    if array is None:
+        return
+    target.data = address(array, flags)
+    shape = array.shape
+    target.row_stride = shape[2]
+    target.pair_stride = shape[1] * shape[2] if shape[0] > 1 else 0
+
+
+cdef class Request:
+    """One alignment problem, any number of pairs; the methods say what is given and what is wanted."""
+    cdef CRequest c
+    cdef list kept  # arrays whose memory the request points into
+
+    def __init__(self, bint single_precision, int64_t pairs, x_lengths, y_lengths, x_index=None, y_index=None):
+        """Pair b has x_lengths[x_index[b]] rows and y_lengths[y_index[b]] columns; without an index, those of b."""
+        self.kept = [x_lengths, y_lengths, x_index, y_index]
+        self.c.single_precision = single_precision
+        self.c.pairs = pairs
+        self.c.x.length = <int64_t*>address(x_lengths, PyBUF_SIMPLE)
+        self.c.y.length = <int64_t*>address(y_lengths, PyBUF_SIMPLE)
+        self.c.x.index = <int64_t*>address(x_index, PyBUF_SIMPLE)
+        self.c.y.index = <int64_t*>address(y_index, PyBUF_SIMPLE)
+
+    def recursion(self, int op, double gamma, step_weights, int64_t radius, mask, int open_begin, int open_end):
+        self.c.op, self.c.gamma, self.c.radius = op, gamma, radius
+        self.c.weights[0], self.c.weights[1], self.c.weights[2] = step_weights
+        self.c.open_begin, self.c.open_end = open_begin, open_end
+        set_matrix(&self.c.mask, mask, PyBUF_SIMPLE)
+        self.kept.append(mask)
+
+    def general_steps(self, steps, step_weights):
+        """Other steps than the three: (S, 2) int64 and (S,) float64."""
+        self.kept += [steps, step_weights]
+        self.c.n_steps = len(step_weights)
+        self.c.steps = <int64_t*>address(steps, PyBUF_SIMPLE)
+        self.c.step_weights = <double*>address(step_weights, PyBUF_SIMPLE)
+
+    def series(self, int cost, double parameter, int64_t channels, x, x_starts, y, y_starts):
+        """Local costs on the fly from (rows, channels) arrays."""
+        self.kept += [x, x_starts, y, y_starts]
+        self.c.cost, self.c.cost_parameter, self.c.channels = cost, parameter, channels
+        self.c.x.data, self.c.x.start = address(x, PyBUF_SIMPLE), <int64_t*>address(x_starts, PyBUF_SIMPLE)
+        self.c.y.data, self.c.y.start = address(y, PyBUF_SIMPLE), <int64_t*>address(y_starts, PyBUF_SIMPLE)
+
+    def costs(self, given):
+        """Given local costs, or what is added to those of the series; (B or 1, n, m)."""
+        self.kept.append(given)
+        set_matrix(&self.c.given, given, PyBUF_SIMPLE)
+
+    def want_series_gradients(self, x_gradient, y_gradient):
+        """OUT, zero on entry, laid out as the series; under a direction, of the Hessian product."""
+        self.kept += [x_gradient, y_gradient]
+        self.c.x.gradient = address(x_gradient, PyBUF_WRITABLE)
+        self.c.y.gradient = address(y_gradient, PyBUF_WRITABLE)
+
+    def want_gradient(self, gradient, bint visits=False):
+        """OUT (B, n, m), zero on entry; visits: the expected alignment instead of d value / d C."""
+        self.kept.append(gradient)
+        self.c.visits = visits
+        set_matrix(&self.c.gradient, gradient, PyBUF_WRITABLE)
+
+    def want_product(self, direction, slope, product, bint unweighted=False):
+        """IN (B, n, m); OUT (B,) and, zero on entry, (B, n, m) or None."""
+        self.kept += [direction, slope, product]
+        self.c.unweighted_direction = unweighted
+        set_matrix(&self.c.direction, direction, PyBUF_SIMPLE)
+        self.c.slope = address(slope, PyBUF_WRITABLE)
+        set_matrix(&self.c.product, product, PyBUF_WRITABLE)
+
+    def want_paths(self, int64_t samples, uint64_t seed, path_starts, paths, path_lengths):
+        """samples 0: the best path. OUT (rooms, 2) cells and the lengths (B, max(samples, 1)), int64."""
+        self.kept += [path_starts, paths, path_lengths]
+        self.c.samples, self.c.seed = samples, seed
+        self.c.path_start = <int64_t*>address(path_starts, PyBUF_SIMPLE)
+        self.c.paths = <int64_t*>address(paths, PyBUF_WRITABLE)
+        self.c.path_length = <int64_t*>address(path_lengths, PyBUF_WRITABLE)
+
+    def run(self, value, int threads, int level):
+        """Fill the OUT arrays; returns DONE, NEEDS_DOUBLE or OVERFLOW (then they hold nothing)."""
+        cdef int status
+        self.c.value = address(value, PyBUF_WRITABLE)
+        self.c.threads, self.c.level = threads, level
+        self.c.interrupted = interrupted
+        with nogil:
+            status = c_run(self.c)
+        if status == -1:
+            raise_pending()
+        return status

@@ -1,0 +1,230 @@
+// One request from start to end: groups the pairs into packs, spreads packs (or the strips of
+// one pack) over threads, and writes the results.
+#include "sdtwkit/graph.h"
+#include <exception>
+#include <numeric>
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace sdtw {
+namespace {
+
+int thread_number() {
+#if defined(_OPENMP)
+  return omp_get_thread_num();
+#else
+  return 0;
+#endif
+}
+int team_size() {
+#if defined(_OPENMP)
+  return omp_get_num_threads();
+#else
+  return 1;
+#endif
+}
+
+// Exceptions must not leave a parallel region.
+class Guard {
+ public:
+  template <class Work> void operator()(std::atomic<bool>& stop, Work work) {
+    try {
+      work();
+    } catch (...) {
+#pragma omp critical(sdtw_guard)
+      error_ = std::current_exception();
+      stop.store(true);
+    }
+  }
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::exception_ptr error_;
+};
+
+struct Packs {
+  std::vector<Index> order;  // pairs, similar sizes next to each other, large ones first
+  std::vector<Index> first;  // where each pack begins in `order`, and the end
+  Index size() const { return Index(first.size()) - 1; }
+};
+
+// A pack computes the bounding box of its pairs: at most a quarter may be wasted. Long pairs fill
+// the lanes on their own, and checkpoints of many would need memory.
+template <class T> Packs group(const Plan<T>& plan) {
+  const Index pairs = plan.request.pairs;
+  Packs packs;
+  packs.order.resize(std::size_t(pairs));
+  std::iota(packs.order.begin(), packs.order.end(), Index(0));
+  bool ragged = false;
+  for (Index b = 1; b < pairs; ++b) ragged = ragged || plan.n(b) != plan.n(0) || plan.m(b) != plan.m(0);
+  if (ragged)
+    std::stable_sort(packs.order.begin(), packs.order.end(), [&](Index a, Index b) {
+      return plan.n(a) != plan.n(b) ? plan.n(a) > plan.n(b) : plan.m(a) > plan.m(b);
+    });
+  Index rows = 0, columns = 0, count = 0;
+  double cells = 0;
+  for (Index k = 0; k < pairs; ++k) {
+    const Index n = plan.n(packs.order[std::size_t(k)]), m = plan.m(packs.order[std::size_t(k)]);
+    const double box = double(std::max(rows, n)) * double(std::max(columns, m)), all = cells + double(n) * double(m);
+    const bool fits = count > 0 && count < kPack && !plan.paths && box * double(count + 1) <= std::min(1.25 * all, 8e6);
+    if (!fits) {
+      packs.first.push_back(k);
+      rows = columns = count = 0;
+      cells = 0;
+    }
+    rows = std::max(rows, n), columns = std::max(columns, m), ++count;
+    cells += double(n) * double(m);
+  }
+  packs.first.push_back(pairs);
+  return packs;
+}
+
+template <class T> void write_values(const Sweep<T>& sweep, const Request& r) {
+  for (Index p = 0; p < sweep.pack.P; ++p) {
+    static_cast<T*>(r.value)[sweep.pack.pair[p]] = T(sweep.value[p]);
+    if (r.slope) static_cast<T*>(r.slope)[sweep.pack.pair[p]] = T(sweep.slope[p]);
+  }
+}
+
+template <class T> void run_pack(Sweep<T>& sweep, Scratch<T>& scratch, const Plan<T>& plan) {
+  const Index strips = Index(sweep.pack.strips.size());
+  for (Index k = 0; k < strips; ++k) sweep.forward(k, scratch);
+  if (plan.stop.load()) return;
+  sweep.close();
+  if (plan.paths) Walks<T>(sweep, plan.request).run(scratch);
+  if (plan.first_order)
+    for (Index k = strips - 1; k >= 0; --k) sweep.backward(k, scratch);
+  if (plan.request.x.gradient || plan.request.y.gradient) sweep.pack.write_series_gradients();
+  write_values(sweep, plan.request);
+}
+
+// Many packs: each thread takes whole packs.
+template <class T> void spread_packs(const Plan<T>& plan, const Packs& packs, int threads, Guard& guard) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+  guard(plan.stop, [&] {
+    Sweep<T> sweep(plan);
+    Scratch<T> scratch;
+    scratch.calling_thread = thread_number() == 0;
+    static_cast<void>(threads);
+#pragma omp for schedule(dynamic)
+    for (Index k = 0; k < packs.size(); ++k) {
+      if (plan.stop.load()) continue;
+      guard(plan.stop, [&] {
+        const Index first = packs.first[std::size_t(k)];
+        sweep.assign(packs.order.data() + first, packs.first[std::size_t(k) + 1] - first);
+        sweep.reserve(scratch);
+        run_pack(sweep, scratch, plan);
+      });
+    }
+  });
+}
+
+// Few packs: threads share one pack after the other, strip by strip.
+template <class T> void spread_strips(const Plan<T>& plan, const Packs& packs, int threads, Guard& guard) {
+  Sweep<T> sweep(plan);
+  for (Index q = 0; q < packs.size() && !plan.stop.load(); ++q) {
+    const Index first = packs.first[std::size_t(q)];
+    sweep.assign(packs.order.data() + first, packs.first[std::size_t(q) + 1] - first);
+    const Index strips = Index(sweep.pack.strips.size());
+    std::vector<Scratch<T>> scratch(static_cast<std::size_t>(threads));
+    for (auto& s : scratch) sweep.reserve(s);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    guard(plan.stop, [&] {
+      const Index me = thread_number(), team = team_size();
+      Scratch<T>& mine = scratch[std::size_t(me)];
+      mine.calling_thread = me == 0;
+      for (Index k = me; k < strips; k += team) sweep.forward(k, mine);
+    });
+    if (plan.stop.load()) return;
+    sweep.close();
+    if (plan.paths) Walks<T>(sweep, plan.request).run(scratch[0]);
+    if (plan.first_order) {
+#pragma omp parallel num_threads(threads) if (threads > 1)
+      guard(plan.stop, [&] {
+        const Index me = thread_number(), team = team_size();
+        for (Index k = strips - 1 - me; k >= 0; k -= team) sweep.backward(k, scratch[std::size_t(me)]);
+      });
+    }
+    if (plan.stop.load()) return;
+    if (plan.request.x.gradient || plan.request.y.gradient) sweep.pack.write_series_gradients();
+    write_values(sweep, plan.request);
+  }
+}
+
+template <class T> Status run_as(const Request& request) {
+  const Plan<T> plan(request);
+  if (plan.status != kDone) return plan.status;
+  const Packs packs = group(plan);
+  Guard guard;
+  const int threads = std::max(request.threads, 1);
+  if (threads == 1 || packs.size() >= threads) spread_packs(plan, packs, threads, guard);
+  else spread_strips(plan, packs, threads, guard);
+  guard.rethrow();
+  return plan.stop.load() ? kInterrupted : kDone;
+}
+
+template <class T> Status run_graph(const Request& request) {
+  Graph<T> graph(request);
+  for (Index b = 0; b < request.pairs; ++b) {
+    if (request.interrupted && request.interrupted()) return kInterrupted;
+    graph.run(b);
+  }
+  return kDone;
+}
+
+}  // namespace
+
+Status run(const Request& request) {
+  if (request.pairs == 0) return kDone;
+  if (request.n_steps) return request.single_precision ? run_graph<float>(request) : run_graph<double>(request);
+  return request.single_precision ? run_as<float>(request) : run_as<double>(request);
+}
+
+int best_level() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return kAvx512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) return kAvx2;
+#endif
+  return kBaseline;
+}
+
+template <class T> const Loops<T>& loops(int level) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  if (level == kAvx512) return avx512_loops<T>();
+  if (level == kAvx2) return avx2_loops<T>();
+#endif
+  static_cast<void>(level);
+  return baseline_loops<T>();
+}
+template const Loops<float>& loops<float>(int);
+template const Loops<double>& loops<double>(int);
+
+int max_threads() {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+bool has_openmp() {
+#if defined(_OPENMP)
+  return true;
+#else
+  return false;
+#endif
+}
+const char* compiler() {
+#if defined(__VERSION__)
+  return __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+}  // namespace sdtw

@@ -1,0 +1,40 @@
+// The one place that knows which compiler is reading us: host C++, NVRTC or nvcc.
+#pragma once
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+#define SDTW_FN __host__ __device__ __forceinline__
+#define SDTW_IVDEP
+#elif defined(__GNUC__) && !defined(__clang__)
+#define SDTW_FN inline __attribute__((always_inline))
+#define SDTW_IVDEP _Pragma("GCC ivdep")
+#elif defined(__clang__)
+#define SDTW_FN inline __attribute__((always_inline))
+#define SDTW_IVDEP _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(_MSC_VER)
+#define SDTW_FN __forceinline
+#define SDTW_IVDEP __pragma(loop(ivdep))
+#else
+#define SDTW_FN inline
+#define SDTW_IVDEP
+#endif
+
+#if defined(_MSC_VER)
+#define SDTW_RESTRICT __restrict
+#else
+#define SDTW_RESTRICT __restrict__
+#endif
+
+#if !defined(__CUDACC_RTC__)
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#endif
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors travel between inlined functions only
+#endif
+
+namespace sdtw {
+using Index = std::ptrdiff_t;
+}

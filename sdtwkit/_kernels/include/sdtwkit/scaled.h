@@ -1,0 +1,82 @@
+// The entropy operator in scaled form (math-alignment page, section 9): instead of the soft
+// minimum V itself we carry Z = exp(-V/gamma) as a mantissa and a separate integer exponent,
+//     Z(i,j) = exp(-C(i,j)/gamma) * [ (Z(i,j-1) + Z(i-1,j)) + Z(i-1,j-1) ],
+// so that a cell costs one polynomial instead of three exponentials and a logarithm, nothing
+// underflows at any gamma, and multiplying by powers of two loses no digit.
+//
+// An unreachable state has mantissa 0 AND an exponent below every real one: with exponent 0
+// it would win the alignment of exponents and erase real values. Mantissas drift by at most a
+// factor of 4.3 a cell; renormalise() is called every 16th step and where a state leaves its
+// strip.
+#pragma once
+#include "operators.h"
+
+namespace sdtw {
+
+template <class T> struct Scaled { T mantissa; typename Real<T>::Exponent exponent; };
+template <class T> SDTW_FN Scaled<T> select(bool first, Scaled<T> a, Scaled<T> b) {
+  return {first ? a.mantissa : b.mantissa, first ? a.exponent : b.exponent};
+}
+
+template <class T> SDTW_FN Scaled<T> renormalised(Scaled<T> z) {
+  using R = Real<T>;
+  const bool zero = z.mantissa == T(0);
+  const typename R::Bits b = R::bits(z.mantissa);
+  return {zero ? T(0) : R::unbits((b & R::fraction_mask) | R::one_bits),
+          zero ? z.exponent : z.exponent + R::binary_exponent(b)};
+}
+
+// Far: |cost|/gamma is so large (2^50 and more over a path) that sums of exponents round; the
+// ordinary form stays exact below that and is a third faster.
+template <class T, bool Far = false> struct EntropyMin {
+  using Scalar = T;
+  using R = Real<T>;
+  using Exponent = typename R::Exponent;
+  using State = Scaled<T>;
+  static constexpr bool scaled = true;
+  T gamma, inverse_gamma;
+  T rate, rate_low;  // -log2(e)/gamma to twice the precision of T
+
+  SDTW_FN State one() const { return {T(1), Exponent(0)}; }
+  SDTW_FN State unreachable() const { return {T(0), R::lowest_exponent()}; }
+  SDTW_FN State renormalise(State z) const { return renormalised(z); }
+
+  SDTW_FN State arrive(State z, T c) const {
+    const T t = c * rate;
+    T k = R::round(t);
+    T f = (c * rate - k) + c * rate_low;  // contracted to a fused multiply-add where there is one
+    if (Far) {
+      const bool far = !(t < T(2251799813685248.0) && t > T(-2251799813685248.0));
+      k = far ? t : k;
+      f = far ? T(0) : f;
+    }
+    return {z.mantissa * exp2_fraction(f), z.exponent + R::to_exponent(k)};
+  }
+
+  SDTW_FN Reduced<State, T> reduce(State l, State d, State u) const {
+    const Exponent top = max2(max2(l.exponent, u.exponent), d.exponent);
+    T a, b, c;
+    if (Far) {
+      a = l.mantissa * R::exp2_difference(l.exponent, top);
+      b = u.mantissa * R::exp2_difference(u.exponent, top);
+      c = d.mantissa * R::exp2_difference(d.exponent, top);
+    } else {
+      const Exponent w = R::exp2_bias(top);
+      a = l.mantissa * R::exp2_biased(l.exponent + w);
+      b = u.mantissa * R::exp2_biased(u.exponent + w);
+      c = d.mantissa * R::exp2_biased(d.exponent + w);
+    }
+    const T s = (a + b) + c;  // left + up first: transposing the problem changes no bit
+    const T r = T(1) / (s > 0 ? s : T(1));
+    return {{s, top}, {a * r, c * r, b * r}};
+  }
+
+  // Pairwise differences: the printed form q.b - q<q,b> cancels at small gamma.
+  SDTW_FN Three<T> curve(Three<T> q, Three<T> b) const {
+    const T ld = (q.left * q.diag) * (b.left - b.diag), lu = (q.left * q.up) * (b.left - b.up),
+            du = (q.diag * q.up) * (b.diag - b.up);
+    return {-inverse_gamma * (ld + lu), inverse_gamma * (ld - du), inverse_gamma * (lu + du)};
+  }
+};
+
+}  // namespace sdtw

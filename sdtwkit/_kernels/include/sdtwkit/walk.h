@@ -1,0 +1,103 @@
+// Paths: the random-walk reading of the backward sweep. From an end cell, step back with the
+// probabilities q until a start. Under the hard operator q is one-hot and the walk is the best
+// path; under a smoothed operator it is a sample of the law of paths.
+#pragma once
+#include "sweep.h"
+
+namespace sdtw {
+
+// splitmix64: a counter-based generator, the same numbers on every platform.
+class Uniform {
+ public:
+  explicit Uniform(std::uint64_t seed) : state_(seed) {}
+  double operator()() {
+    std::uint64_t z = (state_ += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return double((z ^ (z >> 31)) >> 11) * 0x1p-53;
+  }
+
+ private:
+  std::uint64_t state_;
+};
+
+template <class T> class Walks {
+ public:
+  // After pass 1 of a pack of one pair.
+  Walks(Sweep<T>& sweep, const Request& r) : sweep_(sweep) {
+    const Index b = sweep.pack.pair[0], count = std::max(r.samples, std::int64_t(1));
+    random_ = r.samples > 0;
+    room_ = sweep.pack.n[0] + sweep.pack.m[0] - 1;
+    for (Index k = 0; k < count; ++k) {
+      Walker w = {0, 0, r.paths + 2 * (Index(r.path_start[b]) + k * room_), r.path_length + b * count + k,
+                  Uniform(r.seed + 0x632be59bd9b4e019ULL * std::uint64_t(b * count + k + 1)), false};
+      *w.length = 0;
+      w.done = !choose_end(w);
+      if (!w.done) record(w);
+      walkers_.push_back(w);
+    }
+  }
+
+  void run(Scratch<T>& scratch) {
+    for (Index k = Index(sweep_.pack.strips.size()) - 1; k >= 0; --k)
+      sweep_.backward_blocks(k, scratch, [&](const Strip& s, Index t0, Index, Three<T*> q, Three<T*>) {
+        for (Walker& w : walkers_)
+          while (!w.done && w.i >= s.first_row && (w.i - s.first_row) + (w.j - s.first_column) >= t0) {
+            const Index lane = w.i - s.first_row, at = (lane + (w.j - s.first_column) - t0) * sweep_.pack.pitch + lane;
+            step(w, {q.left[at], q.diag[at], q.up[at]});
+          }
+      });
+    for (Walker& w : walkers_)  // written from the end: turn around
+      for (Index a = 0, z = *w.length - 1; a < z; ++a, --z) {
+        std::swap(w.cells[2 * a], w.cells[2 * z]);
+        std::swap(w.cells[2 * a + 1], w.cells[2 * z + 1]);
+      }
+  }
+
+ private:
+  struct Walker {
+    Index i, j;
+    std::int64_t *cells, *length;
+    Uniform uniform;
+    bool done;
+  };
+  Sweep<T>& sweep_;
+  std::vector<Walker> walkers_;
+  bool random_ = false;
+  Index room_ = 0;
+
+  void record(Walker& w) {
+    w.cells[2 * *w.length] = w.i;
+    w.cells[2 * *w.length + 1] = w.j;
+    ++*w.length;
+  }
+  bool choose_end(Walker& w) {
+    const Ends<T>& ends = sweep_.ends;
+    double u = random_ ? w.uniform() : 0;
+    Index chosen = -1;
+    for (Index k = ends.base[0]; k < ends.base[1]; ++k) {
+      if (!(ends.seed.get()[k] > 0)) continue;
+      chosen = k;
+      if ((u -= double(ends.seed.get()[k])) < 0) break;
+    }
+    if (chosen < 0) return false;  // no admissible path
+    ends.cell_of(sweep_.pack, 0, chosen, w.i, w.j);
+    return true;
+  }
+  void step(Walker& w, Three<T> q) {
+    const double u = random_ ? w.uniform() * double(sum(q)) : 0;
+    // Rounding must not lead where the law never goes: `up` only with a positive probability.
+    const bool diag = random_ ? u < double(q.diag) : q.diag > 0;
+    const bool left = !diag && (random_ ? u < double(q.diag) + double(q.left) || !(q.up > 0) : q.left > 0);
+    if (diag ? w.i == 0 || w.j == 0 : left ? w.j == 0 : w.i == 0) {  // came from a start's empty path
+      w.done = true;
+      return;
+    }
+    if (diag) --w.i, --w.j;
+    else if (left) --w.j;
+    else --w.i;
+    record(w);
+  }
+};
+
+}  // namespace sdtw

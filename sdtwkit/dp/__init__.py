@@ -1,0 +1,6 @@
+"""Differentiable dynamic programs: costs or potentials in, smoothed optima and their derivatives out."""
+
+from .alignment import AlignmentDP
+from .operators import smooth_max, smooth_max_hvp, smooth_min, smooth_min_hvp
+
+__all__ = ["AlignmentDP", "smooth_max", "smooth_max_hvp", "smooth_min", "smooth_min_hvp"]

@@ -1,0 +1,302 @@
+"""Smoothed dynamic time warping on given costs: value, gradient, expected alignment, Hessian products, paths.
+
+One recursion (Mensch & Blondel 2018; soft-DTW of Cuturi & Blondel 2017 is its entropy case): over monotone paths from
+a start to an end cell,
+
+    V(i, j) = min_Omega { V(i - di, j - dj) + w C(i, j) : steps (di, dj) with weights w }.
+"""
+
+import numpy as np
+
+from .. import _arrays, _backend
+
+
+class AlignmentDP:
+    """Smoothed dynamic time warping of cost matrices.
+
+    Parameters
+    ----------
+    gamma : float > 0, default 1.0
+        Smoothing, in units of the costs; towards 0 the value becomes that of the best path.
+    regularizer : {"entropy", "l2", None}, default "entropy"
+        "entropy" gives soft-DTW: every path counts, with weight exp(-cost / gamma). "l2" gives sparse alignments. None
+        is classical DTW, and gamma is ignored; among equal predecessors the diagonal wins, then left, then up.
+    steps : tuple of (di, dj), default ((0, 1), (1, 1), (1, 0))
+        Moves of a path: rows and columns it advances. Other sets than this one are served by a slower general kernel
+        in float64 with tables of the size of the costs.
+    step_weights : tuple of float >= 0
+        One for each step; multiplies the cost of the cell that the step arrives at. The first cell has weight 1.
+    window : None, int >= 0, or bool array of shape (n, m) or (B, n, m)
+        Radius of a Sakoe-Chiba band (widened by the difference of lengths), or a mask, True where admissible.
+    open_begin, open_end : {False, "y", "x", True}
+        False: paths run from the first to the last cell. "y": they may begin (end) anywhere in the first (last) row,
+        that is skip part of y; "x": of the first (last) column; True: both.
+
+    Notes
+    -----
+    Costs are arrays C of shape (n, m), or (B, n, m) for a batch; rows run along x. +inf forbids a cell. The keyword
+    arguments ``x_lengths`` and ``y_lengths`` of every method give the true sizes within a padded batch; what lies
+    beyond is never read, and results are zero there. float32 costs give float32 results. Where no path is admissible,
+    values are +inf and derivatives 0.
+
+    References
+    ----------
+    Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit.dp import AlignmentDP
+    >>> C = np.array([[0.0, 4.0, 9.0], [4.0, 0.0, 1.0], [9.0, 1.0, 0.0]])
+    >>> AlignmentDP(gamma=1.0).marginals(C).round(2)
+    array([[1.  , 0.02, 0.  ],
+           [0.02, 0.99, 0.29],
+           [0.  , 0.29, 1.  ]])
+    """
+
+    def __init__(
+        self,
+        gamma=1.0,
+        *,
+        regularizer="entropy",
+        steps=_arrays.DEFAULT_STEPS,
+        step_weights=(1.0, 1.0, 1.0),
+        window=None,
+        open_begin=False,
+        open_end=False,
+    ):
+        self._recursion = _arrays.check_recursion(
+            gamma, regularizer, steps, step_weights, window, open_begin, open_end
+        )
+        self._shown = f"gamma={gamma!r}, regularizer={regularizer!r}"
+
+    def __repr__(self):
+        return f"AlignmentDP({self._shown})"
+
+    def value(self, C, x_lengths=None, y_lengths=None):
+        """Smoothed cost of aligning.
+
+        Parameters
+        ----------
+        C : array of shape (n, m) or (B, n, m)
+            Local costs.
+        x_lengths, y_lengths : None, or int array of shape (B,)
+            True numbers of rows and columns.
+
+        Returns
+        -------
+        value : NumPy scalar, or array of shape (B,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If C holds NaN or -inf, or shapes and lengths disagree.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> float(AlignmentDP(regularizer=None).value([[1.0, 2.0], [4.0, 1.0]]))
+        2.0
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        return _answer(C, _backend.values(problem))
+
+    def value_and_grad(self, C, x_lengths=None, y_lengths=None):
+        """Smoothed cost of aligning and its gradient with respect to every local cost.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+
+        Returns
+        -------
+        value : NumPy scalar, or array of shape (B,)
+        gradient : array of the shape of C
+            For unit step weights the expected alignment.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> value, gradient = AlignmentDP(regularizer=None).value_and_grad([[1.0, 2.0], [4.0, 1.0]])
+        >>> gradient
+        array([[1., 0.],
+               [0., 1.]])
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        value, gradient = _backend.matrix_gradients(problem, C.data.shape)
+        return _answer(C, value), C.like(gradient)
+
+    def marginals(self, C, x_lengths=None, y_lengths=None):
+        """Expected alignment E: the probability that a random path visits each cell.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+
+        Returns
+        -------
+        E : array of the shape of C
+            In [0, 1]; corners are 1 for closed ends.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> AlignmentDP().marginals([[0.0, 0.0], [0.0, 0.0]]).round(3)
+        array([[1.   , 0.333],
+               [0.333, 1.   ]])
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        return C.like(_backend.matrix_gradients(problem, C.data.shape, visits=True)[1])
+
+    def hvp(self, C, direction, x_lengths=None, y_lengths=None):
+        """Directional derivative of the value, and the product of its Hessian with the direction.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+        direction : array of the shape of C, finite
+
+        Returns
+        -------
+        slope : NumPy scalar, or array of shape (B,)
+            <gradient, direction>.
+        product : array of the shape of C
+            d gradient(C + t direction) / dt at t = 0.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`, and if the direction does not fit C.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> slope, product = AlignmentDP().hvp([[0.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]])
+        >>> product.round(3)
+        array([[ 0.   , -0.222],
+               [ 0.111,  0.   ]])
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        direction = _arrays.as_matrices(direction, name="direction", like=C)
+        _, slope, _, product = _backend.products(problem, direction.data)
+        return _answer(C, slope), C.like(product)
+
+    def marginals_vjp(self, C, cotangent, x_lengths=None, y_lengths=None):
+        """Gradient of <cotangent, E(C)> with respect to C: what backpropagation through `marginals` needs.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+        cotangent : array of the shape of C, finite
+
+        Returns
+        -------
+        gradient : array of the shape of C
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `hvp`.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> AlignmentDP().marginals_vjp([[0.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]).round(3)
+        array([[ 0.   , -0.222],
+               [ 0.111,  0.   ]])
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        cotangent = _arrays.as_matrices(cotangent, name="cotangent", like=C)
+        return C.like(_backend.visit_vjp(problem, cotangent.data)[0])
+
+    def decode(self, C, x_lengths=None, y_lengths=None):
+        """Best path, whatever the regularizer, and its cost.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+
+        Returns
+        -------
+        path : int64 array of shape (L, 2), or list of B such arrays
+            Cells (i, j) from the start to the end; empty where no path is admissible.
+        value : NumPy scalar, or array of shape (B,)
+            Sum of the weighted local costs on the path.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> path, value = AlignmentDP().decode([[0.0, 0.0, 5.0], [5.0, 5.0, 0.0]])
+        >>> path.tolist(), float(value)
+        ([[0, 0], [0, 1], [1, 2]], 0.0)
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        problem = problem._replace(recursion=self._recursion._replace(regularizer=None))
+        paths, value = _backend.paths(problem)
+        paths = [path for (path,) in paths]
+        return (paths[0] if C.single else paths), _answer(C, value)
+
+    def sample(self, C, n_samples, random_state=None, x_lengths=None, y_lengths=None):
+        """Paths drawn from the smoothed law: step back from the end with the probabilities of the recursion.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+        n_samples : int >= 1
+        random_state : None, int, Generator or RandomState
+
+        Returns
+        -------
+        paths : list of n_samples int64 arrays of shape (L, 2), or list of B such lists
+            For "entropy" draws from the Gibbs law, with probability proportional to exp(-cost / gamma); E is the
+            share of paths through each cell. Empty paths where none is admissible.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`, and if n_samples < 1.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> paths = AlignmentDP(gamma=0.1).sample([[0.0, 5.0], [5.0, 0.0]], 2, random_state=0)
+        >>> [path.tolist() for path in paths]
+        [[[0, 0], [1, 1]], [[0, 0], [1, 1]]]
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        n_samples = _arrays.check_count(n_samples, "n_samples")
+        seed = int(_arrays.check_random_state(random_state).integers(2**63))
+        paths, _ = _backend.paths(problem, n_samples, seed)
+        return paths[0] if C.single else paths
+
+    def _problem(self, C, x_lengths, y_lengths):
+        C = _arrays.as_matrices(C, x_lengths, y_lengths)
+        _arrays.check_mask(self._recursion, *C.data.shape)
+        return C, _backend.Problem(self._recursion, C.rows, C.columns, C.dtype, given=C.data)
+
+
+def _answer(C, values):
+    """(B,) values, or the only one of a single matrix."""
+    return values[0] if C.single else np.asarray(values)

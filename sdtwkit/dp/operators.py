@@ -1,0 +1,176 @@
+"""Smoothed maxima and minima of a vector, their gradients and Hessian products (Mensch & Blondel 2018, section 2).
+
+    max_Omega(x) = max over the simplex of <q, x> - gamma Omega(q),    min_Omega(x) = -max_Omega(-x)
+
+with Omega = sum q log q ("entropy"), |q|^2 / 2 ("l2") or 0 (None). The gradient is the maximising q.
+"""
+
+import numpy as np
+
+from .._arrays import check_smoothing, check_vector
+
+
+def smooth_max(x, gamma=1.0, regularizer="entropy"):
+    """Smoothed maximum of a vector and its gradient.
+
+    Parameters
+    ----------
+    x : array of shape (n,)
+        Candidates; -inf leaves the choice. Integers count as float64.
+    gamma : float > 0
+        Smoothing, in units of x; ignored where the regularizer is None.
+    regularizer : {"entropy", "l2", None}
+        "entropy": gamma log sum exp(x / gamma), the gradient a softmax. "l2": the gradient is the Euclidean projection
+        of x / gamma on the simplex, so exact zeros occur. None: the maximum itself, the gradient one-hot at the first.
+
+    Returns
+    -------
+    value : float
+        -inf if every candidate is.
+    gradient : array of shape (n,)
+        Non-negative, of sum 1; zeros if every candidate is -inf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If x is not a vector of real numbers below +inf, or an option is unknown.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
+    Examples
+    --------
+    >>> from sdtwkit.dp import smooth_max
+    >>> value, gradient = smooth_max([1.0, 0.5, -3.0], regularizer="l2")
+    >>> gradient
+    array([0.75, 0.25, 0.  ])
+    """
+    return _smooth_max(check_vector(x, "x", largest=True), check_smoothing(gamma, regularizer), regularizer)
+
+
+def smooth_max_hvp(x, direction, gamma=1.0, regularizer="entropy"):
+    """Product of the Hessian of `smooth_max` at x with a direction.
+
+    Parameters
+    ----------
+    x, direction : arrays of shape (n,)
+        Candidates, and the finite direction in which they move.
+    gamma, regularizer
+        As for `smooth_max`.
+
+    Returns
+    -------
+    product : array of shape (n,)
+        Of sum 0; zero for the hard maximum and for candidates outside the support.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `smooth_max`, and if the shapes differ.
+
+    Examples
+    --------
+    >>> from sdtwkit.dp import smooth_max_hvp
+    >>> smooth_max_hvp([0.0, 0.0], [1.0, 0.0])
+    array([ 0.25, -0.25])
+    """
+    x = check_vector(x, "x", largest=True)
+    direction = check_vector(direction, "direction", like=x)
+    gamma = check_smoothing(gamma, regularizer)
+    return _curve(_smooth_max(x, gamma, regularizer)[1], direction, gamma, regularizer)
+
+
+def smooth_min(x, gamma=1.0, regularizer="entropy"):
+    """Smoothed minimum of a vector and its gradient: minus `smooth_max` of minus x.
+
+    Parameters
+    ----------
+    x : array of shape (n,)
+        Candidates; +inf leaves the choice.
+    gamma, regularizer
+        As for `smooth_max`.
+
+    Returns
+    -------
+    value : float
+        +inf if every candidate is.
+    gradient : array of shape (n,)
+        Non-negative, of sum 1; zeros if every candidate is +inf.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `smooth_max`.
+
+    Examples
+    --------
+    >>> from sdtwkit.dp import smooth_min
+    >>> value, gradient = smooth_min([1.0, 1.0])
+    >>> round(float(value), 4), gradient
+    (0.3069, array([0.5, 0.5]))
+    """
+    value, gradient = _smooth_max(-check_vector(x, "x"), check_smoothing(gamma, regularizer), regularizer)
+    return -value, gradient
+
+
+def smooth_min_hvp(x, direction, gamma=1.0, regularizer="entropy"):
+    """Product of the Hessian of `smooth_min` at x with a direction: minus that of `smooth_max` at minus x.
+
+    Parameters
+    ----------
+    x, direction : arrays of shape (n,)
+        Candidates, and the finite direction in which they move.
+    gamma, regularizer
+        As for `smooth_max`.
+
+    Returns
+    -------
+    product : array of shape (n,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `smooth_max_hvp`.
+
+    Examples
+    --------
+    >>> from sdtwkit.dp import smooth_min_hvp
+    >>> smooth_min_hvp([0.0, 0.0], [1.0, 0.0])
+    array([-0.25,  0.25])
+    """
+    x = check_vector(x, "x")
+    direction = check_vector(direction, "direction", like=x)
+    gamma = check_smoothing(gamma, regularizer)
+    return -_curve(_smooth_max(-x, gamma, regularizer)[1], direction, gamma, regularizer)
+
+
+def _smooth_max(x, gamma, regularizer):
+    best = np.argmax(x)
+    high = x[best]
+    q = np.zeros_like(x)
+    if high == -np.inf:
+        return high, q
+    if regularizer is None:
+        q[best] = 1
+        return high, q
+    u = (x - high) / gamma  # <= 0, exactly 0 at the best, -inf off the support
+    if regularizer == "entropy":
+        weights = np.exp(u)
+        total = weights.sum()
+        return high + gamma * np.log(total), weights / total
+    ordered = np.sort(u[u > -1])[::-1]  # candidates gamma below the best are never in the support
+    thresholds = (np.cumsum(ordered) - 1) / np.arange(1, len(ordered) + 1)
+    tau = thresholds[np.flatnonzero(ordered > thresholds)[-1]]
+    support = u > tau
+    q[support] = u[support] - tau
+    return high + gamma * (q[support] @ u[support] - q @ q / 2), q
+
+
+def _curve(q, z, gamma, regularizer):
+    """Hess_max(q) z. Differences to one candidate of the support first: the printed q z - q <q, z> cancels."""
+    weights = q if regularizer == "entropy" else (q > 0).astype(q.dtype)
+    if regularizer is None or not weights.any():
+        return np.zeros_like(q)
+    z = np.where(weights > 0, z - z[np.argmax(q)], 0)
+    return weights * (z - weights @ z / weights.sum()) / gamma

@@ -1,0 +1,670 @@
+"""Alignment of series: local costs and the alignment recursion, joined.
+
+Pair functions align x with y, one pair or a batch paired item by item; cdist functions align all pairs of two
+collections. Costs that the kernels know are evaluated cell by cell and never stored; others go through a cost matrix.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _arrays, _backend
+from .costs import CostPairs, get_cost
+
+
+class _Call:
+    """One call of a pair function: its arguments checked, its problem posed."""
+
+    def __init__(self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None):
+        self.n_jobs = _arrays.check_n_jobs(n_jobs)
+        self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
+        self.given_costs = pairs.y is None
+        self.single, self.shape = pairs.single, pairs.shape
+        _arrays.check_mask(recursion, *self.shape)
+        rows, columns = pairs.lengths
+        self.fused = None if self.given_costs else pairs.cost.fused
+        series = {"x": pairs.x, "y": pairs.y, "fused": self.fused} if self.fused else {}
+        given = None
+        if self.given_costs:
+            given = pairs.x.data
+        elif not self.fused:
+            given = pairs.table_of(pairs.cost.matrix(x_b, y_b) for x_b, y_b in pairs)
+        if prior is not None:
+            prior = _arrays.as_prior(prior, self.shape, rows, columns, pairs.dtype)
+            given = prior if given is None else given + prior
+        self.problem = _backend.Problem(recursion, rows, columns, pairs.dtype, given=given, **series)
+
+    def answer(self, values):
+        """(B,) values in the caller's form, once every pair has a path."""
+        if not self.given_costs and np.isinf(values).any():
+            raise _arrays.no_admissible_path(values, self.single)
+        return values[0] if self.single else values
+
+    def tables(self, flat):
+        """(B, n, m) results in the caller's form."""
+        return self.pairs.tables(flat)
+
+    def pull_back(self, flat):
+        """d value / d C (B, n, m) -> gradients of the series."""
+        pairs = self.pairs
+        return pairs.gradients(
+            pairs.cost.vjp(x_b, y_b, np.ascontiguousarray(G))
+            for (x_b, y_b), G in zip(pairs, pairs.items_of(flat), strict=True)
+        )
+
+
+def dtw(
+    x,
+    y,
+    *,
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Dynamic time warping: the smallest sum of local costs over warping paths. No square root is taken.
+
+    Parameters
+    ----------
+    x : array of shape (n, d), (n,) or (B, n, d), or list of B series
+        Time runs along the first axis of a series. A 2-D array is one series, a 3-D array or a list a collection.
+    y : array of shape (m, d), (m,) or (B, m, d), or list of B series
+        Paired with x item by item.
+    cost : str or object, default="sqeuclidean"
+        Local cost of matching two samples, as in `sdtwkit.costs.cost_matrix`.
+    window : None, int >= 0, or bool array of shape (n, m) or (B, n, m)
+        Radius of a Sakoe-Chiba band in time steps, widened by the difference of lengths, or a mask, True where a path
+        may pass.
+    step_weights : tuple of 3 floats >= 0
+        Multiply the cost of the cell a step arrives at, for the steps (0, 1), (1, 1) and (1, 0); the first cell has
+        weight 1.
+    open_begin, open_end : {False, "y", "x", True}
+        "y": the path may begin (end) anywhere along y, "x": along x, True: either. Both "y" searches x inside y.
+    x_lengths, y_lengths : array of B integers, optional
+        True lengths within padded arrays; what lies beyond is not read.
+    n_jobs : int, optional
+        Threads; None is one, -1 all that OpenMP would use.
+
+    Returns
+    -------
+    value : NumPy scalar, or array of shape (B,)
+        float32 where x and y are, else float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is malformed, or the window admits no path.
+
+    References
+    ----------
+    Sakoe and Chiba, Dynamic programming algorithm optimization for spoken word recognition, IEEE TASSP 1978.
+
+    Examples
+    --------
+    >>> from sdtwkit import dtw
+    >>> float(dtw([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0]))
+    1.0
+    """
+    recursion = _arrays.check_recursion(
+        regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
+    return call.answer(_backend.values(call.problem, call.n_jobs))
+
+
+def dtw_path(
+    x,
+    y,
+    *,
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Best warping path and its cost. Among equal predecessors the diagonal wins, then left, then up.
+
+    Memory grows with a quarter of a byte for each cell, not with a table.
+
+    Parameters
+    ----------
+    x, y, cost, window, step_weights, open_begin, open_end, x_lengths, y_lengths, n_jobs
+        As for `dtw`.
+
+    Returns
+    -------
+    path : int64 array of shape (L, 2), or list of B such arrays
+        Matched time steps (i of x, j of y), from the start to the end.
+    value : NumPy scalar, or array of shape (B,)
+        As `dtw` returns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `dtw`.
+
+    Examples
+    --------
+    >>> from sdtwkit import dtw_path
+    >>> path, value = dtw_path([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 2.0])
+    >>> path.tolist()
+    [[0, 0], [0, 1], [1, 2], [2, 3]]
+    """
+    recursion = _arrays.check_recursion(
+        regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
+    paths, values = _backend.paths(call.problem, n_jobs=call.n_jobs)
+    value = call.answer(values)
+    paths = [path for (path,) in paths]
+    return (paths[0] if call.single else paths), value
+
+
+def soft_dtw(
+    x,
+    y,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    prior=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Soft-DTW: the smoothed minimum of the costs of all warping paths.
+
+    For the entropy regularizer -gamma log sum over paths of exp(-cost / gamma) [1]_, which lies below `dtw` and tends
+    to it with gamma to 0; it may be negative.
+
+    Parameters
+    ----------
+    x, y
+        As for `dtw`.
+    gamma : float > 0, default 1.0
+        Smoothing, in units of the local cost.
+    regularizer : {"entropy", "l2", None}
+        "l2" smooths by the squared norm and gives sparse alignments [2]_; None is `dtw`, and gamma is ignored.
+    prior : array of shape (n, m) or (B, n, m), optional
+        Added to the local costs; +inf forbids a cell. Cast to the dtype of the series.
+    cost, window, step_weights, open_begin, open_end, x_lengths, y_lengths, n_jobs
+        As for `dtw`.
+
+    Returns
+    -------
+    value : NumPy scalar, or array of shape (B,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is malformed, or window and prior admit no path.
+
+    References
+    ----------
+    .. [1] Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+    .. [2] Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw
+    >>> round(float(soft_dtw([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0], gamma=0.1)), 6)
+    1.0
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    return call.answer(_backend.values(call.problem, call.n_jobs))
+
+
+def soft_dtw_value_and_grad(
+    x,
+    y,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    prior=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Soft-DTW and its gradients with respect to both series.
+
+    Parameters
+    ----------
+    x, y, gamma, regularizer, cost, window, step_weights, open_begin, open_end, prior, x_lengths, y_lengths, n_jobs
+        As for `soft_dtw`.
+
+    Returns
+    -------
+    value : NumPy scalar, or array of shape (B,)
+    grad_x, grad_y : arrays or lists of arrays with the shapes of x and y
+        Zeros in the padding. For cost "precomputed" the gradient of the costs, and None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw`.
+
+    Notes
+    -----
+    For costs that the kernels know (squared and plain Euclidean, Manhattan, Huber, dot product) no table of the size
+    n m is kept: memory is about a quarter of a byte for each cell.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw_value_and_grad
+    >>> value, grad_x, grad_y = soft_dtw_value_and_grad([0.0, 1.0], [0.0, 3.0], gamma=0.1)
+    >>> grad_x.round(3), grad_y.round(3)
+    (array([ 0., -4.]), array([0., 4.]))
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    if call.fused:
+        values, grad_x, grad_y = _backend.series_gradients(call.problem, call.n_jobs)
+        return call.answer(values), call.pairs.x.like(grad_x), call.pairs.y.like(grad_y)
+    values, gradient = _backend.matrix_gradients(call.problem, call.shape, call.n_jobs)
+    return call.answer(values), *call.pull_back(gradient)
+
+
+def soft_dtw_alignment(
+    x,
+    y,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    prior=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Expected alignment of two series under the law of their warping paths.
+
+    Entry (i, j) is the probability that a random path, drawn with weight exp(-cost / gamma), matches x[i] with y[j];
+    for unit step weights it is also the gradient of soft-DTW with respect to the local cost matrix.
+
+    Parameters
+    ----------
+    x, y, gamma, regularizer, cost, window, step_weights, open_begin, open_end, prior, x_lengths, y_lengths, n_jobs
+        As for `soft_dtw`.
+
+    Returns
+    -------
+    alignment : array of shape (n, m) or (B, n, m), or list of B arrays (n_i, m_i)
+        A list where x and y are lists. Rows and columns each sum to at least 1, and corners are 1, for closed ends.
+    value : NumPy scalar, or array of shape (B,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw`.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw_alignment
+    >>> alignment, value = soft_dtw_alignment([0.0, 1.0, 2.0], [0.0, 2.0], gamma=1.0)
+    >>> alignment.round(2)
+    array([[1.  , 0.01],
+           [0.58, 0.58],
+           [0.01, 1.  ]])
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    values, visits = _backend.matrix_gradients(call.problem, call.shape, call.n_jobs, visits=True)
+    value = call.answer(values)
+    return call.tables(visits), value
+
+
+def soft_dtw_alignment_vjp(
+    x,
+    y,
+    cotangent,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    prior=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Gradients of <cotangent, E> with respect to both series, where E is their expected alignment.
+
+    What backpropagation through `soft_dtw_alignment` needs: a loss on the alignment has a cotangent d loss / d E.
+
+    Parameters
+    ----------
+    x, y, gamma, regularizer, cost, window, step_weights, open_begin, open_end, prior, x_lengths, y_lengths, n_jobs
+        As for `soft_dtw`.
+    cotangent : array of shape (n, m) or (B, n, m), or list of B arrays (n_i, m_i)
+        Shaped as the alignment, finite.
+
+    Returns
+    -------
+    grad_x, grad_y : arrays or lists of arrays with the shapes of x and y
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw`, and if the cotangent does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit import soft_dtw_alignment_vjp
+    >>> grad_x, grad_y = soft_dtw_alignment_vjp([0.0, 1.0, 2.0], [0.0, 2.0], np.eye(3, 2), gamma=1.0)
+    >>> grad_x.round(3)
+    array([-0.043, -0.937,  0.051])
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    cotangent = call.pairs.table_of(call.pairs.cotangents(cotangent, "cotangent"))
+    if call.fused:
+        grad_x, grad_y = _backend.visit_vjp(call.problem, cotangent, call.n_jobs, to_series=True)
+        return call.pairs.x.like(grad_x), call.pairs.y.like(grad_y)
+    return call.pull_back(_backend.visit_vjp(call.problem, cotangent, call.n_jobs)[0])
+
+
+def soft_dtw_hvp(
+    x,
+    y,
+    dx,
+    dy=None,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    prior=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Product of the Hessian of soft-DTW in (x, y) with a direction (dx, dy), cross blocks included.
+
+    With dC = J (dx, dy) and M the Hessian product of the recursion, the result is J^T M plus the second derivative of
+    the local costs, weighted by the gradient.
+
+    Parameters
+    ----------
+    x, y, gamma, regularizer, cost, window, step_weights, open_begin, open_end, prior, x_lengths, y_lengths, n_jobs
+        As for `soft_dtw`.
+    dx, dy : arrays or lists of arrays with the shapes of x and y, or None
+        Direction; None is zero.
+
+    Returns
+    -------
+    Hx, Hy : arrays or lists of arrays with the shapes of x and y
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw`, and if the direction does not fit.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw_hvp
+    >>> Hx, Hy = soft_dtw_hvp([0.0, 1.0], [0.0, 3.0], [1.0, 0.0], gamma=1.0)
+    >>> Hx.round(3), Hy.round(3)
+    (array([1.999, 0.003]), array([-2.002,  0.   ]))
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    pairs, cost = call.pairs, call.pairs.cost
+    moves = list(pairs.tangents(dx, dy))
+    direction = pairs.table_of(cost.jvp(*xy, *move) for xy, move in zip(pairs, moves, strict=True))
+    _, _, gradient, product = _backend.products(call.problem, direction, call.n_jobs)
+
+    def terms():
+        for xy, move, H, M in zip(pairs, moves, pairs.items_of(gradient), pairs.items_of(product), strict=True):
+            first = cost.vjp(*xy, np.ascontiguousarray(M))
+            second = cost.hvp(*xy, np.ascontiguousarray(H), *move)
+            yield tuple(None if a is None else a + b for a, b in zip(first, second, strict=True))
+
+    return pairs.gradients(terms())
+
+
+# ---- all pairs of two collections
+
+
+def cdist_dtw(
+    X,
+    Y=None,
+    *,
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    X_lengths=None,
+    Y_lengths=None,
+    n_jobs=None,
+):
+    """Dynamic time warping between all series of two collections.
+
+    Parameters
+    ----------
+    X, Y : array of shape (B, n, d) or (B, n), or list of series
+        Collections; a 2-D array is B univariate series. Y=None compares X with itself and computes each pair once.
+    X_lengths, Y_lengths : array of integers, optional
+        True lengths within padded arrays.
+    cost, window, step_weights, open_begin, open_end, n_jobs
+        As for `dtw`; a mask is one (n, m) array for all pairs, and cost "precomputed" is not possible.
+
+    Returns
+    -------
+    distances : array of shape (len(X), len(Y))
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `dtw`.
+
+    Examples
+    --------
+    >>> from sdtwkit import cdist_dtw
+    >>> cdist_dtw([[0.0, 1.0], [0.0, 1.0, 1.0], [2.0, 2.0]])
+    array([[0., 0., 5.],
+           [0., 0., 6.],
+           [5., 6., 0.]])
+    """
+    recursion = _arrays.check_recursion(
+        regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
+
+
+def cdist_soft_dtw(
+    X,
+    Y=None,
+    gamma=1.0,
+    *,
+    regularizer="entropy",
+    cost="sqeuclidean",
+    window=None,
+    step_weights=(1.0, 1.0, 1.0),
+    open_begin=False,
+    open_end=False,
+    X_lengths=None,
+    Y_lengths=None,
+    n_jobs=None,
+):
+    """Soft-DTW between all series of two collections.
+
+    Parameters
+    ----------
+    X, Y, X_lengths, Y_lengths
+        As for `cdist_dtw`. With Y=None the diagonal is computed: soft-DTW of a series with itself is not 0.
+    gamma, regularizer
+        As for `soft_dtw`.
+    cost, window, step_weights, open_begin, open_end, n_jobs
+        As for `cdist_dtw`.
+
+    Returns
+    -------
+    values : array of shape (len(X), len(Y))
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw`.
+
+    Examples
+    --------
+    >>> from sdtwkit import cdist_soft_dtw
+    >>> cdist_soft_dtw([[0.0, 1.0], [0.0, 1.0, 1.0]], gamma=0.1).round(2)
+    array([[ 0.  , -0.07],
+           [-0.07, -0.11]])
+    """
+    recursion = _arrays.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
+
+
+_BLOCK_CELLS = 1 << 23  # cost matrices of unfused costs are made for so many cells at a time
+
+
+def _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs):
+    n_jobs = _arrays.check_n_jobs(n_jobs)
+    X, Y = _arrays.as_collection_pair(X, Y, X_lengths, Y_lengths)
+    cost = get_cost(cost)
+    _arrays.check_collection_cost(cost, X, X if Y is None else Y)
+    mirrored = Y is None and cost.symmetric and _is_symmetric(recursion)
+    Y = X if Y is None else Y
+    _arrays.check_mask(recursion, 1, X.n_rows, Y.n_rows)
+    i, j = np.triu_indices(len(X)) if mirrored else np.divmod(np.arange(len(X) * len(Y)), len(Y))
+    i, j = np.ascontiguousarray(i, dtype=np.int64), np.ascontiguousarray(j, dtype=np.int64)
+    if cost.fused:
+        problem = _backend.Problem(recursion, X.lengths, Y.lengths, X.dtype, X, Y, cost.fused, None, i, j)
+        values = _backend.values(problem, n_jobs)
+    else:
+        values = _unfused_values(X, Y, i, j, cost, recursion, n_jobs)
+    if np.isinf(values).any():
+        raise _arrays.no_admissible_path(values, False)
+    result = np.empty((len(X), len(Y)), values.dtype)
+    result[i, j] = values
+    if mirrored:
+        result[j, i] = values
+    return result
+
+
+def _unfused_values(X, Y, i, j, cost, recursion, n_jobs):
+    n, m = int(X.lengths.max()), int(Y.lengths.max())
+    if recursion.mask is not None:
+        recursion = recursion._replace(mask=np.ascontiguousarray(recursion.mask[:, :n, :m]))
+    step = max(1, _BLOCK_CELLS // (n * m))
+    values = np.empty(len(i), X.dtype)
+    for first in range(0, len(i), step):
+        block = slice(first, first + step)
+        rows, columns = X.lengths[i[block]], Y.lengths[j[block]]
+        given = np.zeros((len(rows), n, m), X.dtype)
+        for C, a, b in zip(given, i[block].tolist(), j[block].tolist(), strict=True):
+            C[: X.lengths[a], : Y.lengths[b]] = cost.matrix(X.item(a), Y.item(b))
+        problem = _backend.Problem(recursion, rows, columns, X.dtype, given=given)
+        values[block] = _backend.values(problem, n_jobs)
+    return values
+
+
+def _is_symmetric(recursion):
+    """Whether aligning y with x is aligning x with y."""
+    left, _, up = recursion.step_weights
+    return left == up and recursion.mask is None and {recursion.open_begin, recursion.open_end} <= {0, 3}
+
+
+# ---- search
+
+
+class Match(NamedTuple):
+    """A stretch of a series that a query matches: series[start:end], and the cost of matching it."""
+
+    start: int
+    end: int
+    value: float
+
+
+def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=(1.0, 1.0, 1.0)):
+    """Best non-overlapping places of a long series where a query matches under dynamic time warping.
+
+    The best match is found by aligning with both ends open along the series; its samples are then taken out, and the
+    search goes on among the rest.
+
+    Parameters
+    ----------
+    query : array of shape (n, d) or (n,)
+    series : array of shape (m, d) or (m,)
+    k : int >= 1
+        Matches wanted.
+    cost, step_weights
+        As for `dtw`.
+
+    Returns
+    -------
+    matches : list of (start, end, value)
+        At most k, best first; fewer where no room is left. The match is ``series[start:end]``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is malformed, or query and series are not single series.
+
+    Examples
+    --------
+    >>> from sdtwkit import subsequence_matches
+    >>> subsequence_matches([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 2.1, 0.0], k=2)  # doctest: +ELLIPSIS
+    [Match(start=1, end=3, value=0.0), Match(start=4, end=6, value=0.01...)]
+    """
+    k = _arrays.check_count(k, "k")
+    recursion = _arrays.check_recursion(
+        regularizer=None, step_weights=step_weights, open_begin="y", open_end="y"
+    )
+    call = _Call(query, series, cost, recursion)
+    if not call.single:
+        raise _arrays.not_single("query", "series")
+    free = np.ones(call.shape, dtype=bool)
+    matches = []
+    for _ in range(k):
+        masked = recursion._replace(mask=free if matches else None)
+        ((path,),), (value,) = _backend.paths(call.problem._replace(recursion=masked))
+        if not len(path):
+            break
+        start, end = int(path[0, 1]), int(path[-1, 1]) + 1
+        matches.append(Match(start, end, float(value)))
+        free[:, :, start:end] = False
+    return matches
