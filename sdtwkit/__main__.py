@@ -62,9 +62,9 @@ def add_demo(commands):
 def add_align(commands):
     """The options of `align`."""
     text = (
-        "Align two series by soft-DTW and by hard DTW. Files are .npy (an array of shape (time,) or (time, channels)) or "
-        ".csv (numbers separated by comma, semicolon, tab or spaces; a header line may come first; rows are time steps, "
-        "columns are channels)."
+        "Align two series by soft-DTW and by hard DTW. Files are .npy (an array of shape (time,) or (time, channels)) "
+        "or .csv (rows are time steps, columns are channels; numbers separated by comma, semicolon, tab or spaces, "
+        "after one header line or none)."
     )
     align = commands.add_parser("align", help="align two series from files", description=text)
     align.add_argument("A", type=Path, help="first series, called x: .npy or .csv")
@@ -89,7 +89,7 @@ def path_to(suffix):
     """An argparse type: a path that ends in suffix, so that no file gets a name other than the one asked for."""
 
     def convert(text):
-        if Path(text).suffix.lower() != suffix:
+        if Path(text).suffix != suffix:
             raise argparse.ArgumentTypeError(f"{text} does not end in {suffix}")
         return Path(text)
 
@@ -246,6 +246,7 @@ DEMO_PERSONS = (1, 2, 3)
 DEMO_SIDE = "right"
 DEMO_GAMMA = 1.0
 DEMO_CHANNEL = 4  # drawn for all: rotation about y, the liveliest
+DEMO_CLOSE_UP = 150  # samples of the alignment that are drawn: over the whole, its width would not show
 
 
 class Demo(NamedTuple):
@@ -322,12 +323,12 @@ def print_matrix(demo, matrix):
     """One row a recording: what it is, and its soft-DTW to all others, the smallest of them marked."""
     labels, recordings = demo.labels, demo.recordings
     nearest = nearest_others(matrix)
-    print(
-        f"sdtwkit {sdtwkit.__version__} demo: {len(labels)} of {len(recordings.data)} recordings of a watch on the wrist,"
-        f" {len(recordings.feature_names)} channels,\n{recordings.sampling_rate:g} samples a second, each channel scaled"
-        f" to mean 0 and variance 1 (Burns et al. 2018, BSD-3-Clause)\n"
-    )
+    source = f"{len(labels)} of {len(recordings.data)} recordings by a wrist watch (Burns et al. 2018, BSD-3-Clause)"
+    print(f"sdtwkit {sdtwkit.__version__} demo: {source}")
+    channels = f"{len(recordings.feature_names)} channels, {recordings.sampling_rate:g} samples a second"
+    print(f"{channels}, each channel scaled to mean 0 and variance 1\n")
     print(f"Soft-DTW of all pairs / (n + m), gamma {DEMO_GAMMA:g}: less is more alike, * marks the nearest other")
+    print("(below 0 on the diagonal, because soft-DTW credits the number of good paths besides the best one)")
     print(f"{'exercise':<22}person  steps" + "".join(f"{f'[{j}]':>7}" for j in range(len(labels))))
     for i, (exercise, person) in enumerate(labels):
         values = "".join(f"{value:6.2f}{'*' if j == nearest[i] else ' '}" for j, value in enumerate(matrix[i]))
@@ -359,7 +360,8 @@ def print_pair(demo, results):
     )
     print(f"One pair, x = [0] and y = [1]: {n} x {m} = {n * m} cells")
     for name, value, meaning in rows:
-        print(f"{name:<24} {value:>10.1f}  {meaning}")
+        shown = str(value) if isinstance(value, int) else f"{value:.1f}"
+        print(f"{name:<24} {shown:>10}  {meaning}")
     print()
 
 
@@ -369,9 +371,11 @@ def print_times(matrix_time, times, lengths):
     matrix_cells = sum(n * m for i, n in enumerate(lengths) for m in lengths[i:])
     n_pairs = len(lengths) * (len(lengths) + 1) // 2
     print(f"{'Best of 3, one thread':<24} {'ms':>10} {'ns per cell':>12}")
-    for name, seconds in times.items():
-        print(f"{name:<24} {seconds * 1e3:>10.2f} {seconds * 1e9 / cells:>12.2f}")
-    print(f"{'cdist_soft_dtw':<24} {matrix_time * 1e3:>10.2f} {matrix_time * 1e9 / matrix_cells:>12.2f}  ({n_pairs} pairs)\n")
+    rows = [(name, seconds, cells, "") for name, seconds in times.items()]
+    rows.append(("cdist_soft_dtw", matrix_time, matrix_cells, f"  ({n_pairs} pairs)"))
+    for name, seconds, visited, note in rows:
+        print(f"{name:<24} {seconds * 1e3:>10.2f} {seconds * 1e9 / visited:>12.2f}{note}")
+    print()
 
 
 # ---- pictures: matplotlib's objects without pyplot, so that no window opens and no state is left behind
@@ -391,12 +395,15 @@ def draw_demo(folder, demo, matrix, results):
     rate = demo.recordings.sampling_rate
     x, y = (series[:, DEMO_CHANNEL] for series in demo.series[:2])
     channel = f"{demo.recordings.feature_names[DEMO_CHANNEL].split(' (')[0]}, scaled"
-    names = [f"{name}: {exercise}, person {person}" for name, (exercise, person) in zip("xy", demo.labels, strict=False)]
+    (exercise_x, person_x), (exercise_y, person_y) = demo.labels[:2]
+    names = (f"x: {exercise_x}, person {person_x}", f"y: {exercise_y}, person {person_y}")
     path, _ = results["dtw_path"]
     alignment, _ = results["soft_dtw_alignment"]
+    k = DEMO_CLOSE_UP
+    close_up = (x[:k], y[:k], alignment[:k, :k], path[(path < k).all(axis=1)])
     figures = {
         "matrix.png": matrix_figure(matrix, demo.labels),
-        "alignment.png": alignment_figure(x, y, alignment, path, names, channel, rate),
+        "alignment.png": alignment_figure(*close_up, names, channel, rate),
         "warped.png": warped_figure(x, y, alignment, names, channel, rate),
     }
     try:
@@ -436,6 +443,9 @@ def matrix_figure(matrix, labels):
     return figure
 
 
+PALEST = 1e-3  # less probable matches are left white
+
+
 def alignment_figure(x, y, alignment, path, names, value_label, rate=None):
     """Two series along the sides of their expected alignment (n, m), with the best path (L, 2) on top of it."""
     from matplotlib.colors import LogNorm
@@ -453,11 +463,11 @@ def alignment_figure(x, y, alignment, path, names, value_label, rate=None):
     shown = np.where(alignment > PALEST, alignment, np.nan)
     colours = {"cmap": "Blues", "norm": LogNorm(PALEST, 1)}
     image = main.imshow(shown, origin="lower", extent=edges, aspect="auto", interpolation="nearest", **colours)
-    main.plot(path[:, 1] * unit, path[:, 0] * unit, color=VERMILION, linewidth=0.8, label="best path (hard DTW)")
+    main.plot(path[:, 1] * unit, path[:, 0] * unit, color=VERMILION, linewidth=1.0, label="best path (hard DTW)")
     main.legend(loc="upper left")
     main.tick_params(labelleft=False, labelbottom=False)
-    main.set_title("Expected alignment: how probably x at one time is matched with y at another")
-    figure.colorbar(image, ax=main, label="probability of the match")
+    main.set_title("Expected alignment, and the best path over it")
+    figure.colorbar(image, ax=main, label="probability that a sample of x is matched with one of y")
 
     plot_channels(left, x, unit, upright=True)
     left.invert_xaxis()
@@ -465,9 +475,6 @@ def alignment_figure(x, y, alignment, path, names, value_label, rate=None):
     plot_channels(below, y, unit)
     below.set(xlabel=f"{names[1]}, {time}", ylabel=value_label)
     return figure
-
-
-PALEST = 1e-3  # less probable matches are left white
 
 
 def plot_channels(axes, series, unit, upright=False):
@@ -485,12 +492,13 @@ def warped_figure(x, y, alignment, names, value_label, rate):
     warped = alignment.T @ x / alignment.sum(axis=0)
     for axes, series, label, title in (
         (recorded, x, names[0], "As recorded"),
-        (aligned, warped, "x at the times of y: the mean of x under the expected alignment", "Aligned"),
+        (aligned, warped, "x at the times of y (mean of x under the expected alignment)", "Aligned"),
     ):
         axes.plot(np.arange(len(y)) / rate, y, color=BLUE, linewidth=1.0, label=names[1])
         axes.plot(np.arange(len(series)) / rate, series, color=VERMILION, linewidth=1.0, label=label)
-        axes.set(title=title, ylabel=value_label)
-        axes.legend(loc="upper right", fontsize="small")
+        axes.set_title(title, loc="left")
+        axes.set_ylabel(value_label)
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize="small", frameon=False)
     aligned.set_xlabel("time (s)")
     return figure
 

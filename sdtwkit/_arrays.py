@@ -16,6 +16,7 @@ import numpy as np
 from numpy import isfinite, ndarray
 
 DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
+UNIT_WEIGHTS = (1.0, 1.0, 1.0)
 WIDEST = 2**30  # a wider band restricts nothing, and radius + |n - m| must not overflow 32 bits in a kernel
 
 # Which kernel dtype serves which NumPy dtype, by character code, so that byte order plays no part.
@@ -437,19 +438,32 @@ def check_recursion(
     gamma=1.0,
     regularizer="entropy",
     steps=DEFAULT_STEPS,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=UNIT_WEIGHTS,
     window=None,
     open_begin=False,
     open_end=False,
 ):
     """The options of an alignment recursion as a Recursion."""
+    unusual = steps is not DEFAULT_STEPS or step_weights is not UNIT_WEIGHTS
+    try:
+        usual = _checked_recursion(gamma, regularizer, window, open_begin, open_end)
+    except TypeError:  # masks have no hash; what is wrong raises again
+        usual = _checked_recursion.__wrapped__(gamma, regularizer, window, open_begin, open_end)
+    if not unusual:
+        return usual
+    steps = _check_steps(steps)
+    if step_weights is UNIT_WEIGHTS:  # not given: ones for any number of steps
+        step_weights = (1.0,) * len(steps)
+    return usual._replace(steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
+
+
+# These rarely change between calls, and checking them takes as long as aligning two short series (1.3 us).
+@functools.lru_cache(maxsize=256, typed=True)
+def _checked_recursion(gamma, regularizer, window, open_begin, open_end):
     gamma = check_smoothing(gamma, regularizer)
-    if steps is not DEFAULT_STEPS:
-        steps = _check_steps(steps)
-    step_weights = _check_step_weights(step_weights, len(steps))
     radius, mask = (-1, None) if window is None else _check_window(window)
     begin, end = _check_open(open_begin, "open_begin"), _check_open(open_end, "open_end")
-    return Recursion(gamma, regularizer, steps, step_weights, radius, mask, begin, end)
+    return Recursion(gamma, regularizer, DEFAULT_STEPS, UNIT_WEIGHTS, radius, mask, begin, end)
 
 
 def check_smoothing(gamma, regularizer):
@@ -691,8 +705,10 @@ def check_collection_cost(cost, X, Y):
     """Refuse a cost that does not compare two collections of series."""
     if not cost.y_is_differentiable:
         raise ValueError("this cost takes no two collections of series; expected a cost of two series, by name or object")
-    for name, series in (("X", X), ("Y", Y)):
-        cost.check(series.data, series.data, name)
+    if not cost.fused:  # fused costs are defined everywhere
+        for name, series in (("X", X), ("Y", Y)):
+            for b in range(len(series)):
+                cost.check(series.item(b), series.item(b), f"{name}[{b}]")
 
 
 def check_level(name, levels, best):

@@ -65,7 +65,11 @@ class Problem(NamedTuple):
 
 def values(problem, n_jobs=1):
     """(B,) values; +inf where no path is admissible."""
-    return _solve(problem, n_jobs, lambda request, dtype: ())[0]
+    return _solve(problem, n_jobs, _nothing_more)[0]
+
+
+def _nothing_more(request, dtype):
+    return ()
 
 
 def series_gradients(problem, n_jobs=1):
@@ -141,11 +145,11 @@ def paths(problem, samples=0, seed=0, n_jobs=1):
 
 def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
-    n_threads, dtype = threads(n_jobs), problem.dtype
+    n_threads, dtype, n_pairs = threads(n_jobs), problem.dtype, problem.n_pairs
     while True:
         request = problem.request(dtype)
         outputs = want(request, dtype)
-        value = np.empty(problem.n_pairs, dtype)
+        value = np.empty(n_pairs, dtype)
         status = request.run(value, n_threads, level())
         if status == _kernels.DONE:
             break

@@ -20,10 +20,11 @@ class _Call:
         self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
         self.given_costs = pairs.y is None
         self.single, self.shape = pairs.single, pairs.shape
-        _arrays.check_mask(recursion, *self.shape)
+        if recursion.mask is not None:
+            _arrays.check_mask(recursion, *self.shape)
         rows, columns = pairs.lengths
         self.fused = None if self.given_costs else pairs.cost.fused
-        series = {"x": pairs.x, "y": pairs.y, "fused": self.fused} if self.fused else {}
+        x, y = (pairs.x, pairs.y) if self.fused else (None, None)
         given = None
         if self.given_costs:
             given = pairs.x.data
@@ -32,13 +33,18 @@ class _Call:
         if prior is not None:
             prior = _arrays.as_prior(prior, self.shape, rows, columns, pairs.dtype)
             given = prior if given is None else given + prior
-        self.problem = _backend.Problem(recursion, rows, columns, pairs.dtype, given=given, **series)
+        self.problem = _backend.Problem(recursion, rows, columns, pairs.dtype, x, y, self.fused, given)
 
     def answer(self, values):
         """(B,) values in the caller's form, once every pair has a path."""
+        if self.single:
+            value = values[0]
+            if value == np.inf and not self.given_costs:
+                raise _arrays.no_admissible_path(values, True)
+            return value
         if not self.given_costs and np.isinf(values).any():
-            raise _arrays.no_admissible_path(values, self.single)
-        return values[0] if self.single else values
+            raise _arrays.no_admissible_path(values, False)
+        return values
 
     def tables(self, flat):
         """(B, n, m) results in the caller's form."""
@@ -59,7 +65,7 @@ def dtw(
     *,
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     x_lengths=None,
@@ -122,7 +128,7 @@ def dtw_path(
     *,
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     x_lengths=None,
@@ -175,7 +181,7 @@ def soft_dtw(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -219,7 +225,7 @@ def soft_dtw(
     --------
     >>> from sdtwkit import soft_dtw
     >>> round(float(soft_dtw([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0], gamma=0.1)), 6)
-    1.0
+    0.999982
     """
     recursion = _arrays.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
@@ -236,7 +242,7 @@ def soft_dtw_value_and_grad(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -270,9 +276,9 @@ def soft_dtw_value_and_grad(
     Examples
     --------
     >>> from sdtwkit import soft_dtw_value_and_grad
-    >>> value, grad_x, grad_y = soft_dtw_value_and_grad([0.0, 1.0], [0.0, 3.0], gamma=0.1)
-    >>> grad_x.round(3), grad_y.round(3)
-    (array([ 0., -4.]), array([0., 4.]))
+    >>> value, grad_x, grad_y = soft_dtw_value_and_grad([0.0, 1.0], [0.0, 3.0], gamma=1.0)
+    >>> grad_y.round(2)
+    array([-0.54,  4.  ])
     """
     recursion = _arrays.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
@@ -293,7 +299,7 @@ def soft_dtw_alignment(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -349,7 +355,7 @@ def soft_dtw_alignment_vjp(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -383,7 +389,7 @@ def soft_dtw_alignment_vjp(
     >>> from sdtwkit import soft_dtw_alignment_vjp
     >>> grad_x, grad_y = soft_dtw_alignment_vjp([0.0, 1.0, 2.0], [0.0, 2.0], np.eye(3, 2), gamma=1.0)
     >>> grad_x.round(3)
-    array([-0.043, -0.937,  0.051])
+    array([0.013, 0.847, 0.018])
     """
     recursion = _arrays.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
@@ -406,7 +412,7 @@ def soft_dtw_hvp(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -440,7 +446,7 @@ def soft_dtw_hvp(
     >>> from sdtwkit import soft_dtw_hvp
     >>> Hx, Hy = soft_dtw_hvp([0.0, 1.0], [0.0, 3.0], [1.0, 0.0], gamma=1.0)
     >>> Hx.round(3), Hy.round(3)
-    (array([1.999, 0.003]), array([-2.002,  0.   ]))
+    (array([ 1.997, -0.   ]), array([-2.   ,  0.003]))
     """
     recursion = _arrays.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
@@ -469,7 +475,7 @@ def cdist_dtw(
     *,
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     X_lengths=None,
@@ -518,7 +524,7 @@ def cdist_soft_dtw(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=(1.0, 1.0, 1.0),
+    step_weights=_arrays.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     X_lengths=None,
@@ -548,9 +554,9 @@ def cdist_soft_dtw(
     Examples
     --------
     >>> from sdtwkit import cdist_soft_dtw
-    >>> cdist_soft_dtw([[0.0, 1.0], [0.0, 1.0, 1.0]], gamma=0.1).round(2)
-    array([[ 0.  , -0.07],
-           [-0.07, -0.11]])
+    >>> cdist_soft_dtw([[0.0, 1.0], [0.0, 1.0, 1.0]], gamma=1.0).round(2)
+    array([[-0.55, -0.81],
+           [-0.81, -1.83]])
     """
     recursion = _arrays.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
@@ -619,7 +625,7 @@ class Match(NamedTuple):
     value: float
 
 
-def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=(1.0, 1.0, 1.0)):
+def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=_arrays.UNIT_WEIGHTS):
     """Best non-overlapping places of a long series where a query matches under dynamic time warping.
 
     The best match is found by aligning with both ends open along the series; its samples are then taken out, and the

@@ -45,9 +45,10 @@ def main():
     down = int(SOURCE_RATE / _watch.SAMPLING_RATE)
     # The end is padded along the line through both ends: zeros would bend a signal that carries gravity towards 0.
     recordings = [resample_poly(source["X"][k], 1, down, axis=0, padtype="line") for k in order]
-    np.savez_compressed(output, **pack(recordings, STEPS), target=target[order], subject=subject[order], side=side[order])
-    lengths = [len(recording) for recording in recordings]
-    print(f"{output}: {output.stat().st_size} bytes, {len(lengths)} recordings of {min(lengths)} to {max(lengths)} samples")
+    labels = {"target": target[order], "subject": subject[order], "side": side[order]}
+    np.savez_compressed(output, **pack(recordings, STEPS), **labels)
+    shortest, *_, longest = sorted(len(recording) for recording in recordings)
+    print(f"{output}: {output.stat().st_size} bytes, {len(recordings)} recordings of {shortest} to {longest} samples")
 
 
 if __name__ == "__main__":

@@ -89,7 +89,8 @@ template <class T> void write_values(const Sweep<T>& sweep, const Request& r) {
   }
 }
 
-template <class T> void run_pack(Sweep<T>& sweep, Scratch<T>& scratch, const Plan<T>& plan) {
+template <class T> void run_pack(Sweep<T>& sweep, Scratch<T>& scratch) {
+  const Plan<T>& plan = sweep.pack.plan;
   const Index strips = Index(sweep.pack.strips.size());
   for (Index k = 0; k < strips; ++k) sweep.forward(k, scratch);
   if (plan.stop.load()) return;
@@ -101,29 +102,39 @@ template <class T> void run_pack(Sweep<T>& sweep, Scratch<T>& scratch, const Pla
   write_values(sweep, plan.request);
 }
 
+template <class T> void run_pack_number(Index k, Sweep<T>& sweep, Scratch<T>& scratch, const Packs& packs) {
+  const Index first = packs.first[std::size_t(k)];
+  sweep.assign(packs.order.data() + first, packs.first[std::size_t(k) + 1] - first);
+  sweep.reserve(scratch);
+  run_pack(sweep, scratch);
+}
+
+template <class T> void run_alone(const Plan<T>& plan, const Packs& packs) {
+  Arena arena;
+  Sweep<T> sweep(plan);
+  Scratch<T> scratch;
+  for (Index k = 0; k < packs.size() && !plan.stop.load(); ++k) run_pack_number(k, sweep, scratch, packs);
+}
+
 // Many packs: each thread takes whole packs.
-template <class T> void spread_packs(const Plan<T>& plan, const Packs& packs, int threads, Guard& guard) {
-#pragma omp parallel num_threads(threads) if (threads > 1)
+template <class T> void spread_packs(const Plan<T>& plan, const Packs& packs, int threads) {
+  Guard guard;
+#pragma omp parallel num_threads(threads)
   guard(plan.stop, [&] {
     Sweep<T> sweep(plan);
     Scratch<T> scratch;
     scratch.calling_thread = thread_number() == 0;
-    static_cast<void>(threads);
 #pragma omp for schedule(dynamic)
-    for (Index k = 0; k < packs.size(); ++k) {
-      if (plan.stop.load()) continue;
-      guard(plan.stop, [&] {
-        const Index first = packs.first[std::size_t(k)];
-        sweep.assign(packs.order.data() + first, packs.first[std::size_t(k) + 1] - first);
-        sweep.reserve(scratch);
-        run_pack(sweep, scratch, plan);
-      });
-    }
+    for (Index k = 0; k < packs.size(); ++k)
+      if (!plan.stop.load()) guard(plan.stop, [&] { run_pack_number(k, sweep, scratch, packs); });
   });
+  static_cast<void>(threads);
+  guard.rethrow();
 }
 
 // Few packs: threads share one pack after the other, strip by strip.
-template <class T> void spread_strips(const Plan<T>& plan, const Packs& packs, int threads, Guard& guard) {
+template <class T> void spread_strips(const Plan<T>& plan, const Packs& packs, int threads) {
+  Guard guard;
   Sweep<T> sweep(plan);
   for (Index q = 0; q < packs.size() && !plan.stop.load(); ++q) {
     const Index first = packs.first[std::size_t(q)];
@@ -131,23 +142,25 @@ template <class T> void spread_strips(const Plan<T>& plan, const Packs& packs, i
     const Index strips = Index(sweep.pack.strips.size());
     std::vector<Scratch<T>> scratch(static_cast<std::size_t>(threads));
     for (auto& s : scratch) sweep.reserve(s);
-#pragma omp parallel num_threads(threads) if (threads > 1)
+#pragma omp parallel num_threads(threads)
     guard(plan.stop, [&] {
       const Index me = thread_number(), team = team_size();
       Scratch<T>& mine = scratch[std::size_t(me)];
       mine.calling_thread = me == 0;
       for (Index k = me; k < strips; k += team) sweep.forward(k, mine);
     });
+    guard.rethrow();
     if (plan.stop.load()) return;
     sweep.close();
     if (plan.paths) Walks<T>(sweep, plan.request).run(scratch[0]);
     if (plan.first_order) {
-#pragma omp parallel num_threads(threads) if (threads > 1)
+#pragma omp parallel num_threads(threads)
       guard(plan.stop, [&] {
         const Index me = thread_number(), team = team_size();
         for (Index k = strips - 1 - me; k >= 0; k -= team) sweep.backward(k, scratch[std::size_t(me)]);
       });
     }
+    guard.rethrow();
     if (plan.stop.load()) return;
     if (plan.request.x.gradient || plan.request.y.gradient) sweep.pack.write_series_gradients();
     write_values(sweep, plan.request);
@@ -158,11 +171,9 @@ template <class T> Status run_as(const Request& request) {
   const Plan<T> plan(request);
   if (plan.status != kDone) return plan.status;
   const Packs packs = group(plan);
-  Guard guard;
-  const int threads = std::max(request.threads, 1);
-  if (threads == 1 || packs.size() >= threads) spread_packs(plan, packs, threads, guard);
-  else spread_strips(plan, packs, threads, guard);
-  guard.rethrow();
+  if (request.threads <= 1) run_alone(plan, packs);
+  else if (packs.size() >= request.threads) spread_packs(plan, packs, request.threads);
+  else spread_strips(plan, packs, request.threads);
   return plan.stop.load() ? kInterrupted : kDone;
 }
 

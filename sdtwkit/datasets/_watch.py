@@ -1,4 +1,4 @@
-"""Shoulder exercises recorded by a watch on the wrist: 140 ragged series of six channels, by exercise, person and arm."""
+"""Shoulder exercises recorded by a watch on the wrist: 140 ragged series, by exercise, person and arm."""
 
 from dataclasses import dataclass
 from importlib.resources import files

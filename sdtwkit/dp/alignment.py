@@ -51,8 +51,8 @@ class AlignmentDP:
     >>> C = np.array([[0.0, 4.0, 9.0], [4.0, 0.0, 1.0], [9.0, 1.0, 0.0]])
     >>> AlignmentDP(gamma=1.0).marginals(C).round(2)
     array([[1.  , 0.02, 0.  ],
-           [0.02, 0.99, 0.29],
-           [0.  , 0.29, 1.  ]])
+           [0.02, 0.99, 0.21],
+           [0.  , 0.21, 1.  ]])
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class AlignmentDP:
         *,
         regularizer="entropy",
         steps=_arrays.DEFAULT_STEPS,
-        step_weights=(1.0, 1.0, 1.0),
+        step_weights=_arrays.UNIT_WEIGHTS,
         window=None,
         open_begin=False,
         open_end=False,

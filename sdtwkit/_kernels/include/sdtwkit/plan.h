@@ -13,30 +13,64 @@
 
 namespace sdtw {
 
-// Memory for vectors: aligned, grows only, zero-initialised on request.
+// Short problems take less time than allocating their dozen buffers would: while an Arena lives,
+// the buffers of its thread take what fits from it and only the rest from the heap.
+class Arena {
+ public:
+  Arena() : outer_(current()) { current() = this; }
+  ~Arena() { current() = outer_; }
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  static void* take(std::size_t bytes) {
+    Arena* arena = current();
+    if (!arena || bytes > sizeof(arena->memory_) - arena->used_) return nullptr;
+    void* p = arena->memory_ + arena->used_;
+    arena->used_ += (bytes + 63) / 64 * 64;
+    return p;
+  }
+
+ private:
+  static Arena*& current() {
+    static thread_local Arena* arena = nullptr;
+    return arena;
+  }
+  Arena* outer_;
+  std::size_t used_ = 0;
+  alignas(64) unsigned char memory_[1 << 16];
+};
+
+// Memory for vectors: aligned, grows only, filled on request.
 template <class T> class Buffer {
  public:
+  Buffer() = default;
+  Buffer(Buffer&& other) noexcept : data_(other.data_), size_(other.size_), heap_(std::move(other.heap_)) {}
   T* reserve(Index n) {
     if (n > size_) {
-      memory_.reset();
-      memory_.reset(static_cast<T*>(::operator new(sizeof(T) * std::size_t(n), std::align_val_t(64))));
+      const std::size_t bytes = sizeof(T) * std::size_t(n);
+      heap_.reset();
+      data_ = static_cast<T*>(Arena::take(bytes));
+      if (!data_) {
+        heap_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t(64))));
+        data_ = heap_.get();
+      }
       size_ = n;
     }
-    return memory_.get();
+    return data_;
   }
   T* filled(Index n, T value) {
     T* p = reserve(n);
-    for (Index k = 0; k < n; ++k) p[k] = value;
+    std::fill_n(p, n, value);
     return p;
   }
-  T* get() const { return memory_.get(); }
+  T* get() const { return data_; }
 
  private:
   struct Free {
     void operator()(T* p) const { ::operator delete(p, std::align_val_t(64)); }
   };
-  std::unique_ptr<T, Free> memory_;
+  T* data_ = nullptr;
   Index size_ = 0;
+  std::unique_ptr<T, Free> heap_;
 };
 
 template <class T> struct FieldBuffer {
