@@ -121,6 +121,7 @@ template <class T> void spread_packs(const Plan<T>& plan, const Packs& packs, in
   Guard guard;
 #pragma omp parallel num_threads(threads)
   guard(plan.stop, [&] {
+    Arena arena;
     Sweep<T> sweep(plan);
     Scratch<T> scratch;
     scratch.calling_thread = thread_number() == 0;

@@ -37,19 +37,20 @@ Shoulder exercises recorded by a watch
 one recording of about 20 repetitions for each combination. Six channels, 12.5 samples a second, 237 to 655 samples
 (19 to 52 s) a recording.
 
-target          exercise
-0               pendulum
-1               abduction
-2               forward elevation
-3               internal rotation, against an elastic band
-4               external rotation, against an elastic band
-5               lower trapezius row, against an elastic band
-6               bent over row, with a dumbbell
+target  at the source  exercise
+0       PEN            pendulum
+1       ABD            abduction
+2       FEL            forward elevation
+3       IR             internal rotation, against an elastic band
+4       ER             external rotation, against an elastic band
+5       TRAP           lower trapezius row, against an elastic band
+6       ROW            bent over row, with a dumbbell
 
 Channels: acceleration along x, y, z (gravity included) and rate of rotation about x, y, z. The source states no units.
 The numbers are those of g and rad/s: the mean length of the acceleration vector is near 1 in the slow exercises, and
 in abduction and forward elevation the direction of gravity turns as far as the integrated rate of rotation says, within
-7 percent. How the axes lie on the wrist is not stated either; treat the channels as six features, not as vectors.
+7 percent (medians). How the axes lie on the wrist is not stated either; treat the channels as six features, not as
+vectors.
 
 Source: seglearn 1.2.5, file seglearn/data/watch_dataset.npy, https://github.com/dmbee/seglearn; all 140 recordings of
 that file, which holds part of the data of the study cited below.

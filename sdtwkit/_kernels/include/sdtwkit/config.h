@@ -7,6 +7,7 @@
 #elif defined(__GNUC__) && !defined(__clang__)
 #define SDTW_FN inline __attribute__((always_inline))
 #define SDTW_IVDEP _Pragma("GCC ivdep")
+#define SDTW_UNROLL _Pragma("GCC unroll 8")
 #elif defined(__clang__)
 #define SDTW_FN inline __attribute__((always_inline))
 #define SDTW_IVDEP _Pragma("clang loop vectorize(assume_safety)")
@@ -16,6 +17,17 @@
 #else
 #define SDTW_FN inline
 #define SDTW_IVDEP
+#endif
+
+#if defined(__GNUC__)
+#define SDTW_NOINLINE __attribute__((noinline))
+#elif defined(_MSC_VER)
+#define SDTW_NOINLINE __declspec(noinline)
+#else
+#define SDTW_NOINLINE
+#endif
+#if !defined(SDTW_UNROLL)
+#define SDTW_UNROLL
 #endif
 
 #if defined(_MSC_VER)

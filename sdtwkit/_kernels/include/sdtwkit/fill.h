@@ -22,25 +22,36 @@ template <class T> SDTW_FN void square_root(T* v, Index n) {
   for (Index k = 0; k < n; ++k) v[k] = std::sqrt(v[k]);
 }
 
-// Costs of `Tile` steps at a time: a vector of x serves all of them.
-template <class Cost, int Tile, class T> SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane) {
+// Costs of `Tile` steps at a time: a vector of x serves all of them. Univariate series, the most
+// common, have no loop over channels.
+template <class Cost, int Tile, bool Univariate, class T>
+SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane) {
   Vec<T> sum[Tile] = {};
-  for (Index c = 0; c < b.channels; ++c) {
-    const Vec<T> x = load(b.x + c * b.x_pitch + lane);
-    const T* y = b.y + c * b.y_pitch + lane;
-    for (int s = 0; s < Tile; ++s) sum[s] = Cost::add(sum[s], x, load(y - (t + s) * b.stride), b.parameter);
+  const T *x = b.x + lane, *y = b.y + lane - t * b.stride;
+  const Index channels = Univariate ? 1 : b.channels;
+  for (Index c = 0; c < channels; ++c, x += b.x_pitch, y += b.y_pitch) {
+    const Vec<T> value = load(x);
+    SDTW_UNROLL
+    for (int s = 0; s < Tile; ++s) sum[s] = Cost::add(sum[s], value, load(y - s * b.stride), b.parameter);
   }
-  for (int s = 0; s < Tile; ++s) store(b.cost + (t - b.first + s) * b.pitch + lane, Vec<T>(Cost::finish(sum[s])));
+  T* cost = b.cost + (t - b.first) * b.pitch + lane;
+  SDTW_UNROLL
+  for (int s = 0; s < Tile; ++s) store(cost + s * b.pitch, Vec<T>(Cost::finish(sum[s])));
+}
+
+template <class Cost, bool Univariate, class T> SDTW_FN void fill_all(const SeriesBlock<T>& b) {
+  Index t = b.first;
+  for (; t + 8 <= b.last; t += 8)
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 8, Univariate>(b, t, lane);
+  for (; t < b.last; ++t)
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1, Univariate>(b, t, lane);
 }
 
 template <class Cost, class T> SDTW_TARGET void fill_costs(const SeriesBlock<T>& b) {
-  Index t = b.first;
-  for (; t + 4 <= b.last; t += 4)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 4>(b, t, lane);
-  for (; t < b.last; ++t)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1>(b, t, lane);
+  if (b.channels == 1) fill_all<Cost, true>(b);
+  else fill_all<Cost, false>(b);
   if (Cost::needs_cost)
-    for (t = b.first; t < b.last; ++t) square_root(b.cost + (t - b.first) * b.pitch + b.begin, b.end - b.begin);
+    for (Index t = b.first; t < b.last; ++t) square_root(b.cost + (t - b.first) * b.pitch + b.begin, b.end - b.begin);
 }
 
 // +inf outside the steps [low, high] of each lane: bands, and the ends of shorter series.
@@ -89,11 +100,13 @@ SDTW_FN void pull_back_tile(const SeriesBlock<T>& b, Index channel, Index lane, 
   Vec<T> total[Tile] = {}, own[Tile];
   const T* own_data = (OfX ? b.x + channel * b.x_pitch : b.y + channel * b.y_pitch) + lane;
   const Index own_pitch = OfX ? b.x_pitch : b.y_pitch, other_pitch = OfX ? b.y_pitch : b.x_pitch;
+  SDTW_UNROLL
   for (int c = 0; c < Tile; ++c) own[c] = load(own_data + c * own_pitch);
   for (Index t = first; t < last; ++t) {
     const Index at = OfX ? lane : lane + t * b.stride;  // the lane of the cell
     const Vec<T> g = load(b.weight + (t - b.first) * b.weight_pitch + at);
     const T* other = OfX ? b.y + channel * b.y_pitch + lane - t * b.stride : b.x + channel * b.x_pitch + at;
+    SDTW_UNROLL
     for (int c = 0; c < Tile; ++c) {
       const Vec<T> o = load(other + c * other_pitch);
       if (OfX) total[c] += g * Cost::slope(own[c], o, b.parameter);
@@ -102,7 +115,8 @@ SDTW_FN void pull_back_tile(const SeriesBlock<T>& b, Index channel, Index lane, 
     }
   }
   T* gradient = (OfX ? b.x_gradient + channel * b.x_pitch : b.y_gradient + channel * b.y_pitch) + lane;
-  for (int c = 0; c < Tile; ++c) add_lanes(gradient + c * own_pitch, total[c], lanes);
+  SDTW_UNROLL
+  for (int c = 0; c < Tile; ++c) add_lanes(gradient + c * own_pitch, Vec<T>(total[c] * T(Cost::scale)), lanes);
 }
 
 template <class Cost, bool OfX, class T> SDTW_FN void pull_back_side(const SeriesBlock<T>& b) {

@@ -67,27 +67,31 @@ template <> struct Real<float> {
 
 // 2^f for |f| <= 1/2. Minimax in relative error with p(0) = 1: 2.2e-16 and 2.0e-9, found with
 // weighted least squares and Lawson's iteration.
+// Even and odd powers are summed side by side: one multiplication more than Horner's scheme, but
+// two thirds of its latency, and the loops are bound by latency.
 SDTW_FN double exp2_fraction(double f) {
-  double p = 7.0381831062537725035e-9;
-  p = p * f + 1.0208323198767394765e-7;
-  p = p * f + 1.3215653575669627921e-6;
-  p = p * f + 1.5252659426543829441e-5;
-  p = p * f + 1.5403529994280985757e-4;
-  p = p * f + 1.3333558225802472322e-3;
-  p = p * f + 9.6181291079831125302e-3;
-  p = p * f + 5.5504108664481804110e-2;
-  p = p * f + 2.4022650695909101633e-1;
-  p = p * f + 6.9314718055994917585e-1;
-  return p * f + 1.0;
+  const double g = f * f;
+  double even = 7.0381831062537725035e-9, odd = 1.0208323198767394765e-7;
+  even = even * g + 1.3215653575669627921e-6;
+  odd = odd * g + 1.5252659426543829441e-5;
+  even = even * g + 1.5403529994280985757e-4;
+  odd = odd * g + 1.3333558225802472322e-3;
+  even = even * g + 9.6181291079831125302e-3;
+  odd = odd * g + 5.5504108664481804110e-2;
+  even = even * g + 2.4022650695909101633e-1;
+  odd = odd * g + 6.9314718055994917585e-1;
+  even = even * g + 1.0;
+  return odd * f + even;
 }
 SDTW_FN float exp2_fraction(float f) {
-  float p = 1.5353360629290447793e-4f;
-  p = p * f + 1.3398874866602267562e-3f;
-  p = p * f + 9.6184373664188702045e-3f;
-  p = p * f + 5.5503324696938732247e-2f;
-  p = p * f + 2.4022647913498998416e-1f;
-  p = p * f + 6.9314720285597040080e-1f;
-  return p * f + 1.0f;
+  const float g = f * f;
+  float even = 1.5353360629290447793e-4f, odd = 1.3398874866602267562e-3f;
+  even = even * g + 9.6184373664188702045e-3f;
+  odd = odd * g + 5.5503324696938732247e-2f;
+  even = even * g + 2.4022647913498998416e-1f;
+  odd = odd * g + 6.9314720285597040080e-1f;
+  even = even * g + 1.0f;
+  return odd * f + even;
 }
 
 }  // namespace sdtw

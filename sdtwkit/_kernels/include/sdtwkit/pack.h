@@ -101,16 +101,8 @@ template <class T> class Pack {
   void write_series_gradients() const {
     const Request& r = plan.request;
     for (Index p = 0; p < P; ++p) {
-      if (r.x.gradient) {
-        T* g = static_cast<T*>(r.x.gradient) + start(r.x, p) * r.channels;
-        for (Index c = 0; c < r.channels; ++c)
-          for (Index i = 0; i < n[p]; ++i) g[i * r.channels + c] = x_gradient_.get()[c * x_pitch_ + i * P + p];
-      }
-      if (r.y.gradient) {
-        T* g = static_cast<T*>(r.y.gradient) + start(r.y, p) * r.channels;
-        for (Index c = 0; c < r.channels; ++c)
-          for (Index j = 0; j < m[p]; ++j) g[j * r.channels + c] = y_gradient_.get()[c * y_pitch_ + (y_origin_ - j) * P + p];
-      }
+      if (r.x.gradient) write_gradient(r.x, n[p], p, x_gradient_.get() + p, x_pitch_, P);
+      if (r.y.gradient) write_gradient(r.y, m[p], p, y_gradient_.get() + y_origin_ * P + p, y_pitch_, -P);
     }
   }
 
@@ -130,9 +122,12 @@ template <class T> class Pack {
   Index start(const SeriesArray& s, Index p) const { return Index(s.start[s.index ? s.index[pair[p]] : pair[p]]); }
 
   void cut_strips() {
-    Index target = 1024 / Index(sizeof(T));
-    depth = 256;
-    if (double(n_max) * double(m_max) * double(P) > 1e8) target *= 2, depth *= 2;  // fewer checkpoints
+    // Lanes of a strip: enough to hide what a step costs beside its cells, few enough for the first-level cache; the
+    // probabilities that a gradient keeps for `depth` steps are to stay in the second.
+    const bool backward = plan.first_order || plan.paths;
+    Index target = (backward ? 1024 : plan.op_kind == kHard ? 4096 : 2048) / Index(sizeof(T));
+    depth = 128;
+    if (double(n_max) * double(m_max) * double(P) > 1e8) target *= 2, depth *= 4;  // fewer checkpoints
     const Index count = n_max * P <= 2 * target ? 1 : (n_max * P + target - 1) / target;
     Index rows = (n_max + count - 1) / count;
     if (count > 1) rows = round_up(rows, kLanes);  // lanes of other strips are not to be touched
@@ -164,16 +159,28 @@ template <class T> class Pack {
     T* y = y_.reserve(r.channels * y_pitch_);
     for (Index c = 0; c < r.channels; ++c) {
       // Lanes without a sample repeat one, so that their costs stay in the range of real ones.
-      std::fill_n(x + c * x_pitch_, x_pitch_, sample(r.x, 0, 0, c));
-      std::fill_n(y + c * y_pitch_, y_pitch_, sample(r.y, 0, 0, c));
-      for (Index p = 0; p < P; ++p) {
-        for (Index i = 0; i < n[p]; ++i) x[c * x_pitch_ + i * P + p] = sample(r.x, p, i, c);
-        for (Index j = 0; j < m[p]; ++j) y[c * y_pitch_ + (y_origin_ - j) * P + p] = sample(r.y, p, j, c);
-      }
+      std::fill_n(x + c * x_pitch_, x_pitch_, samples(r.x, 0)[c]);
+      std::fill_n(y + c * y_pitch_, y_pitch_, samples(r.y, 0)[c]);
+    }
+    for (Index p = 0; p < P; ++p) {
+      read_samples(r.x, n[p], p, x + p, x_pitch_, P);
+      read_samples(r.y, m[p], p, y + y_origin_ * P + p, y_pitch_, -P);
     }
   }
-  T sample(const SeriesArray& s, Index p, Index time, Index channel) const {
-    return static_cast<const T*>(s.data)[(start(s, p) + time) * plan.request.channels + channel];
+  const T* samples(const SeriesArray& s, Index p) const {
+    return static_cast<const T*>(s.data) + start(s, p) * plan.request.channels;
+  }
+  void read_samples(const SeriesArray& s, Index length, Index p, T* lane, Index pitch_, Index step) const {
+    const T* from = samples(s, p);
+    const Index channels = plan.request.channels;
+    for (Index i = 0; i < length; ++i, from += channels)
+      for (Index c = 0; c < channels; ++c) lane[c * pitch_ + i * step] = from[c];
+  }
+  void write_gradient(const SeriesArray& s, Index length, Index p, const T* lane, Index pitch_, Index step) const {
+    const Index channels = plan.request.channels;
+    T* to = static_cast<T*>(s.gradient) + start(s, p) * channels;
+    for (Index i = 0; i < length; ++i, to += channels)
+      for (Index c = 0; c < channels; ++c) to[c] = lane[c * pitch_ + i * step];
   }
 
   void lanes(const Strip& s, Index t0, Index t1, Index& begin, Index& end) const {

@@ -13,30 +13,38 @@
 
 namespace sdtw {
 
-// Short problems take less time than allocating their dozen buffers would: while an Arena lives,
-// the buffers of its thread take what fits from it and only the rest from the heap.
+// While an Arena lives, the buffers of its thread take what fits from a block that the thread
+// keeps, and only the rest from the heap: a short problem takes less time than allocating its
+// buffers would, and the system clears every large allocation anew.
 class Arena {
  public:
-  Arena() : outer_(current()) { current() = this; }
+  Arena() : outer_(current()) { current() = true; if (!outer_) used() = 0; }
   ~Arena() { current() = outer_; }
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
   static void* take(std::size_t bytes) {
-    Arena* arena = current();
-    if (!arena || bytes > sizeof(arena->memory_) - arena->used_) return nullptr;
-    void* p = arena->memory_ + arena->used_;
-    arena->used_ += (bytes + 63) / 64 * 64;
+    if (!current() || bytes > kBytes - used()) return nullptr;
+    static thread_local std::unique_ptr<unsigned char, Free> block(
+        static_cast<unsigned char*>(::operator new(kBytes, std::align_val_t(64))));
+    void* p = block.get() + used();
+    used() += (bytes + 63) / 64 * 64;
     return p;
   }
 
  private:
-  static Arena*& current() {
-    static thread_local Arena* arena = nullptr;
-    return arena;
+  struct Free {
+    void operator()(unsigned char* p) const { ::operator delete(p, std::align_val_t(64)); }
+  };
+  static constexpr std::size_t kBytes = std::size_t(8) << 20;
+  static bool& current() {
+    static thread_local bool alive = false;
+    return alive;
   }
-  Arena* outer_;
-  std::size_t used_ = 0;
-  alignas(64) unsigned char memory_[1 << 16];
+  static std::size_t& used() {
+    static thread_local std::size_t bytes = 0;
+    return bytes;
+  }
+  bool outer_;
 };
 
 // Memory for vectors: aligned, grows only, filled on request.
@@ -145,15 +153,16 @@ template <class T> struct Plan {
     const Request& r = request;
     double low = Real<double>::infinity(), high = -low, given = 0;
     const auto scan = [&](const SeriesArray& s, Index b) {
-      const Index k = s.index ? Index(s.index[b]) : b;
+      const Index k = s.index ? Index(s.index[b]) : b, size = Index(s.length[k]) * r.channels;
       const T* p = static_cast<const T*>(s.data) + s.start[k] * r.channels;
-      T lo = p[0], hi = p[0];
-      for (Index q = 0, end = s.length[k] * r.channels; q < end; ++q) {
-        lo = min2(lo, p[q]);
-        hi = max2(hi, p[q]);
-      }
-      low = std::min(low, double(lo));
-      high = std::max(high, double(hi));
+      T lo[kLanes], hi[kLanes];  // as many running extremes as lanes, so that the loop vectorises
+      std::fill_n(lo, kLanes, p[0]), std::fill_n(hi, kLanes, p[0]);
+      Index q = 0;
+      for (; q + kLanes <= size; q += kLanes)
+        for (Index l = 0; l < kLanes; ++l) lo[l] = min2(lo[l], p[q + l]), hi[l] = max2(hi[l], p[q + l]);
+      for (; q < size; ++q) lo[0] = min2(lo[0], p[q]), hi[0] = max2(hi[0], p[q]);
+      low = std::min(low, double(*std::min_element(lo, lo + kLanes)));
+      high = std::max(high, double(*std::max_element(hi, hi + kLanes)));
     };
     std::int64_t last_x = -1, last_y = -1;
     std::vector<bool> seen_x, seen_y;

@@ -29,35 +29,41 @@ template <class T, bool Far> SDTW_FN EntropyMin<T, Far> make(OperatorParameters<
   return {p.gamma, p.inverse_gamma, p.rate, p.rate_low};
 }
 
-// The cells of one step.
-template <bool Masked, bool Weighted, bool Store, bool Tangents, class Op, class T = typename Op::Scalar>
-SDTW_FN void forward_lanes(const Op op, Index begin, Index count, Index stride, Field<T> before, Field<T> twice_before,
-                           Field<T> now, const T* SDTW_RESTRICT cost, const T* SDTW_RESTRICT direction,
-                           LaneWeights<T> w, LaneWeights<T> dw, Three<T*> q, Three<T*> curved) {
+// The cells of step t. Not inlined: on its own the loop keeps its constants in registers; within
+// the loop over steps GCC 12 spills them.
+template <class Op, bool Masked, bool Weighted, bool Store, bool Tangents, class T = typename Op::Scalar>
+SDTW_NOINLINE SDTW_TARGET void forward_lanes(const ForwardBlock<T>& b, Index t, Index begin, Index count) {
   using IO = StateIO<Op>;
-  before = before.offset(begin); twice_before = twice_before.offset(begin); now = now.offset(begin);
-  const Field<T> up = before.offset(-stride), diag = twice_before.offset(-stride);
+  const Op op = make(b.op, static_cast<Op*>(nullptr));
+  const Field<T> now = b.state[t % 3].offset(begin), before = b.state[(t + 2) % 3].offset(begin),
+                 up = before.offset(-b.stride), diag = b.state[(t + 1) % 3].offset(begin - b.stride);
+  const Index at = (t - b.first) * b.pitch + begin;
+  const T* SDTW_RESTRICT cost = b.cost + at;
+  const T* SDTW_RESTRICT direction = Tangents ? b.direction + at : nullptr;
+  const LaneWeights<T> w = b.weights, dw = b.direction_weights;
+  const Three<T*> q = {b.q.left + at, b.q.diag + at, b.q.up + at};
+  const Three<T*> curved = {b.curved.left + at, b.curved.diag + at, b.curved.up + at};
   const Index lanes = count & -kLanes;  // lets the compiler drop the scalar remainder
   SDTW_IVDEP
   for (Index k = 0; k < lanes; ++k) {
     const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag[begin + k], w.up} : Three<T>{1, 1, 1};
     const auto r = forward_cell<Masked, Weighted>(op, IO::load(before, k), IO::load(diag, k), IO::load(up, k),
-                                                  cost[begin + k], weights);
+                                                  cost[k], weights);
     IO::store(now, k, r.state);
     if (Store) {
-      q.left[begin + k] = r.q.left;
-      q.diag[begin + k] = r.q.diag;
-      q.up[begin + k] = r.q.up;
+      q.left[k] = r.q.left;
+      q.diag[k] = r.q.diag;
+      q.up[k] = r.q.up;
     }
     if (Tangents) {
       const Three<T> incoming = {before.tangent[k], diag.tangent[k], up.tangent[k]};
       const Three<T> v = {dw.left[begin + k], dw.diag[begin + k], dw.up};
-      const auto d = tangent_cell(op, r.q, incoming, direction[begin + k], v);
+      const auto d = tangent_cell(op, r.q, incoming, direction[k], v);
       now.tangent[k] = d.value;
       if (Store) {
-        curved.left[begin + k] = d.q.left;
-        curved.diag[begin + k] = d.q.diag;
-        curved.up[begin + k] = d.q.up;
+        curved.left[k] = d.q.left;
+        curved.diag[k] = d.q.diag;
+        curved.up[k] = d.q.up;
       }
     }
   }
@@ -86,7 +92,6 @@ SDTW_TARGET void forward_steps(const ForwardBlock<T>& b) {
   const Index P = b.stride;
   for (Index t = b.first; t < b.last; ++t) {
     const Field<T>&now = b.state[t % 3], &before = b.state[(t + 2) % 3], &twice = b.state[(t + 1) % 3];
-    const Index row = (t - b.first) * b.pitch;
     // The row above: column t is up of lane 0. Above row 0 lies nothing but the starts.
     const bool present = !b.first_strip && t >= b.above_first && t <= b.above_last;
     for (Index p = 0; p < P; ++p) {
@@ -109,10 +114,7 @@ SDTW_TARGET void forward_steps(const ForwardBlock<T>& b) {
       }
     Index begin, count;
     active_lanes(t, b.rows, b.columns, P, begin, count);
-    const Three<T*> q = {b.q.left + row, b.q.diag + row, b.q.up + row};
-    const Three<T*> curved = {b.curved.left + row, b.curved.diag + row, b.curved.up + row};
-    forward_lanes<Masked, Weighted, Store, Tangents>(op, begin, count, P, before, twice, now, b.cost + row,
-                                                     b.direction + row, b.weights, b.direction_weights, q, curved);
+    forward_lanes<Op, Masked, Weighted, Store, Tangents>(b, t, begin, count);
     if (starts)
       for (Index p = start; p < start + P; ++p) {
         IO::store(before, p, op.unreachable());
@@ -140,22 +142,29 @@ SDTW_TARGET void forward_steps(const ForwardBlock<T>& b) {
 }
 
 template <bool Weighted, bool Tangents, class T>
-SDTW_FN void backward_lanes(Index begin, Index count, Index stride, Three<const T*> q, Three<const T*> curved,
-                            LaneWeights<T> w, bool want_visits, T* left, T* up, T* diag, T* left_d, T* up_d, T* diag_d,
-                            T* SDTW_RESTRICT expected, T* SDTW_RESTRICT product) {
+SDTW_NOINLINE SDTW_TARGET void backward_lanes(const BackwardBlock<T>& b, Index t, Index begin, Index count) {
+  const Index P = b.stride, at = (t - b.first) * b.pitch + begin, out = (t - b.first) * b.out_pitch + begin;
+  T *left = b.left + begin, *up = b.up + begin, *diag = b.diag[t & 1] + begin;
+  T *left_d = b.left_tangent + begin, *up_d = b.up_tangent + begin, *diag_d = b.diag_tangent[t & 1] + begin;
+  const Three<const T*> q = {b.q.left + at, b.q.diag + at, b.q.up + at};
+  const Three<const T*> curved = {b.curved.left + at, b.curved.diag + at, b.curved.up + at};
+  const LaneWeights<T> w = b.weights;
+  T* SDTW_RESTRICT expected = b.expected + out;
+  T* SDTW_RESTRICT product = Tangents ? b.product + out : nullptr;
+  const bool want_visits = b.want_visits;
   const Index lanes = count & -kLanes;
   // In place: lane k reads what lane k + P sent before lane k + P is reached.
   SDTW_IVDEP
-  for (Index k = begin; k < begin + lanes; ++k) {
-    const T visits = (left[k] + up[k + stride]) + diag[k + stride];
+  for (Index k = 0; k < lanes; ++k) {
+    const T visits = (left[k] + up[k + P]) + diag[k + P];
     const Three<T> p = {q.left[k], q.diag[k], q.up[k]};
     left[k] = p.left * visits;
     up[k] = p.up * visits;
     diag[k] = p.diag * visits;
-    const Three<T> weights = Weighted ? Three<T>{w.left[k], w.diag[k], w.up} : Three<T>{1, 1, 1};
+    const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag[begin + k], w.up} : Three<T>{1, 1, 1};
     expected[k] = Weighted ? (want_visits ? visits : visits * dot(p, weights)) : visits;
     if (Tangents) {
-      const T moved = (left_d[k] + up_d[k + stride]) + diag_d[k + stride];
+      const T moved = (left_d[k] + up_d[k + P]) + diag_d[k + P];
       const Three<T> c = {curved.left[k], curved.diag[k], curved.up[k]};
       left_d[k] = p.left * moved + c.left * visits;
       up_d[k] = p.up * moved + c.up * visits;
@@ -169,7 +178,7 @@ template <class T, bool Weighted, bool Tangents> SDTW_TARGET void backward_steps
   const Index P = b.stride, lanes = b.rows * P;
   for (Index t = b.last - 1; t >= b.first; --t) {
     T *diag = b.diag[t & 1], *diag_d = Tangents ? b.diag_tangent[t & 1] : nullptr;
-    const Index row = (t - b.first) * b.pitch, column = t - b.rows + 1;
+    const Index column = t - b.rows + 1;
     for (Index p = 0; p < P; ++p) {
       const bool up = column >= b.below_first && column <= b.below_last,
                  dg = column + 1 >= b.below_first && column + 1 <= b.below_last;
@@ -192,15 +201,12 @@ template <class T, bool Weighted, bool Tangents> SDTW_TARGET void backward_steps
       for (Index p = t * P; p < t * P + P; ++p) b.weights.left[p] = T(1);
     Index begin, count;
     active_lanes(t, b.rows, b.columns, P, begin, count);
-    const Index out = (t - b.first) * b.out_pitch;
-    T *expected = b.expected + out, *product = Tangents ? b.product + out : nullptr;
-    backward_lanes<Weighted, Tangents, T>(
-        begin, count, P, {b.q.left + row, b.q.diag + row, b.q.up + row},
-        {b.curved.left + row, b.curved.diag + row, b.curved.up + row}, b.weights, b.want_visits, b.left, b.up, diag,
-        b.left_tangent, b.up_tangent, diag_d, expected, product);
+    backward_lanes<Weighted, Tangents>(b, t, begin, count);
     if (starts)
       for (Index p = t * P; p < t * P + P; ++p) b.weights.left[p] = b.weights.plain_left;
     // Only cells may reach the sinks.
+    const Index out = (t - b.first) * b.out_pitch;
+    T *expected = b.expected + out, *product = Tangents ? b.product + out : nullptr;
     const Index low = t - b.columns + 1 > 0 ? (t - b.columns + 1) * P : 0,
                 high = t < b.rows - 1 ? (t + 1) * P : lanes;
     for (Index k = 0; k < low; ++k) expected[k] = T(0);
