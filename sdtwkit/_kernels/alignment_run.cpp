@@ -52,7 +52,8 @@ struct Packs {
 };
 
 // A pack computes the bounding box of its pairs: at most a quarter may be wasted. Long pairs fill
-// the lanes on their own, and checkpoints of many would need memory.
+// the lanes on their own, and checkpoints of many would need memory. Given matrices are read along
+// anti-diagonals, at best one pair at a time.
 template <class T> Packs group(const Plan<T>& plan) {
   const Index pairs = plan.request.pairs;
   Packs packs;
@@ -64,12 +65,13 @@ template <class T> Packs group(const Plan<T>& plan) {
     std::stable_sort(packs.order.begin(), packs.order.end(), [&](Index a, Index b) {
       return plan.n(a) != plan.n(b) ? plan.n(a) > plan.n(b) : plan.m(a) > plan.m(b);
     });
+  const double largest = plan.request.given.data && !plan.request.x.data ? 4e4 : 8e6;
   Index rows = 0, columns = 0, count = 0;
   double cells = 0;
   for (Index k = 0; k < pairs; ++k) {
     const Index n = plan.n(packs.order[std::size_t(k)]), m = plan.m(packs.order[std::size_t(k)]);
     const double box = double(std::max(rows, n)) * double(std::max(columns, m)), all = cells + double(n) * double(m);
-    const bool fits = count > 0 && count < kPack && !plan.paths && box * double(count + 1) <= std::min(1.25 * all, 8e6);
+    const bool fits = count > 0 && count < kPack && !plan.paths && box * double(count + 1) <= std::min(1.25 * all, largest);
     if (!fits) {
       packs.first.push_back(k);
       rows = columns = count = 0;

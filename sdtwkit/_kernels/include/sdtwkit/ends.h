@@ -65,7 +65,7 @@ template <class T> class Ends {
       }
       slope[p] = moved;
       if (plan.request.open_end == 0) continue;
-      smooth_min_curve(plan.op_kind, plan.request.gamma, seed.get() + first, moves_.data(), count, weights_.data());
+      smooth_min_curve(plan.op_kind, plan.gamma, seed.get() + first, moves_.data(), count, weights_.data());
       for (Index k = 0; k < count; ++k) seed_tangent.get()[first + k] = T(weights_[std::size_t(k)]);
     }
   }
@@ -84,7 +84,7 @@ template <class T> class Ends {
   std::vector<double> weights_, moves_;
 
   double value_of(const Plan<T>& plan, Index first, Index count) {
-    const double infinity = Real<double>::infinity(), gamma = plan.request.gamma;
+    const double infinity = Real<double>::infinity(), gamma = plan.gamma;
     T* q = seed.get() + first;
     if (plan.scaled()) {  // the sum of the scaled numbers, over their largest exponent
       double top = -infinity, total = 0;

@@ -22,34 +22,44 @@ template <class T> SDTW_FN void square_root(T* v, Index n) {
   for (Index k = 0; k < n; ++k) v[k] = std::sqrt(v[k]);
 }
 
-// Costs of `Tile` steps at a time: a vector of x serves all of them. Univariate series, the most
-// common, have no loop over channels.
-template <class Cost, int Tile, bool Univariate, class T>
-SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane) {
+// Costs of `Tile` steps and of channels [first, last): a vector of x serves all steps, and the sums
+// stay in registers.
+template <class Cost, int Tile, class T>
+SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane, Index first, Index last) {
+  T* cost = b.cost + (t - b.first) * b.pitch + lane;
   Vec<T> sum[Tile] = {};
-  const T *x = b.x + lane, *y = b.y + lane - t * b.stride;
-  const Index channels = Univariate ? 1 : b.channels;
-  for (Index c = 0; c < channels; ++c, x += b.x_pitch, y += b.y_pitch) {
+  if (first > 0) {
+    SDTW_UNROLL
+    for (int s = 0; s < Tile; ++s) sum[s] = load(cost + s * b.pitch);
+  }
+  const T *x = b.x + first * b.x_pitch + lane, *y = b.y + first * b.y_pitch + lane - t * b.stride;
+  for (Index c = first; c < last; ++c, x += b.x_pitch, y += b.y_pitch) {
     const Vec<T> value = load(x);
     SDTW_UNROLL
     for (int s = 0; s < Tile; ++s) sum[s] = Cost::add(sum[s], value, load(y - s * b.stride), b.parameter);
   }
-  T* cost = b.cost + (t - b.first) * b.pitch + lane;
+  if (last == b.channels) {
+    SDTW_UNROLL
+    for (int s = 0; s < Tile; ++s) sum[s] = Cost::finish(sum[s]);
+  }
   SDTW_UNROLL
-  for (int s = 0; s < Tile; ++s) store(cost + s * b.pitch, Vec<T>(Cost::finish(sum[s])));
+  for (int s = 0; s < Tile; ++s) store(cost + s * b.pitch, sum[s]);
 }
 
-template <class Cost, bool Univariate, class T> SDTW_FN void fill_all(const SeriesBlock<T>& b) {
+template <class Cost, class T> SDTW_FN void fill_channels(const SeriesBlock<T>& b, Index first, Index last) {
   Index t = b.first;
   for (; t + 8 <= b.last; t += 8)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 8, Univariate>(b, t, lane);
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 8>(b, t, lane, first, last);
   for (; t < b.last; ++t)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1, Univariate>(b, t, lane);
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1>(b, t, lane, first, last);
 }
 
+// Many channels are summed in chunks whose samples stay in the first-level cache for the block.
 template <class Cost, class T> SDTW_TARGET void fill_costs(const SeriesBlock<T>& b) {
-  if (b.channels == 1) fill_all<Cost, true>(b);
-  else fill_all<Cost, false>(b);
+  constexpr Index chunk = 128 / sizeof(T);
+  if (b.channels == 1) fill_channels<Cost>(b, 0, 1);  // the most common case, without a loop over channels
+  else
+    for (Index c = 0; c < b.channels; c += chunk) fill_channels<Cost>(b, c, c + chunk < b.channels ? c + chunk : b.channels);
   if (Cost::needs_cost)
     for (Index t = b.first; t < b.last; ++t) square_root(b.cost + (t - b.first) * b.pitch + b.begin, b.end - b.begin);
 }
@@ -119,22 +129,26 @@ SDTW_FN void pull_back_tile(const SeriesBlock<T>& b, Index channel, Index lane, 
   for (int c = 0; c < Tile; ++c) add_lanes(gradient + c * own_pitch, Vec<T>(total[c] * T(Cost::scale)), lanes);
 }
 
-template <class Cost, bool OfX, class T> SDTW_FN void pull_back_side(const SeriesBlock<T>& b) {
+template <class Cost, bool OfX, int Tile, class T> SDTW_FN void pull_back_channels(const SeriesBlock<T>& b, Index c) {
   constexpr Index W = width<T>();
   const Index P = b.stride;
   const Index low = OfX ? b.begin : b.begin - (b.last - 1) * P, high = OfX ? b.end : b.end - b.first * P;
   for (Index lane = low; lane < high; lane += W) {
-    // Steps at which these lanes of y meet lanes of x in [begin - W, end + W): there G is defined, and 0 without a cell.
+    // Steps at which these lanes of y meet lanes of x in (begin - W, end): there G is defined, and 0 without a cell.
     Index first = b.first, last = b.last;
     if (!OfX) {
-      const Index from = b.begin - lane - W + 1, until = b.end - 1 - lane;  // lane + t * P > begin - W, < end
+      const Index from = b.begin - lane - W + 1, until = b.end - 1 - lane;
       if (from > first * P) first = (from + P - 1) / P;
       if (until < (last - 1) * P) last = until >= 0 ? until / P + 1 : first;
     }
-    Index c = 0;
-    for (; c + 4 <= b.channels; c += 4) pull_back_tile<Cost, OfX, 4>(b, c, lane, high - lane, first, last);
-    for (; c < b.channels; ++c) pull_back_tile<Cost, OfX, 1>(b, c, lane, high - lane, first, last);
+    pull_back_tile<Cost, OfX, Tile>(b, c, lane, high - lane, first, last);
   }
+}
+
+template <class Cost, bool OfX, class T> SDTW_FN void pull_back_side(const SeriesBlock<T>& b) {
+  Index c = 0;
+  for (; c + 4 <= b.channels; c += 4) pull_back_channels<Cost, OfX, 4>(b, c);
+  for (; c < b.channels; ++c) pull_back_channels<Cost, OfX, 1>(b, c);
 }
 
 // x_i += sum_j G_ij dc/dx, y_j += sum_i G_ij dc/dy.

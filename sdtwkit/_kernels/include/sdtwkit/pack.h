@@ -86,6 +86,15 @@ template <class T> class Pack {
 
   // Writes the cells of a block to the pairs' matrices.
   void copy_out(const MatrixArray& to, const Strip& s, Index t0, Index t1, const T* block) const {
+    if (P == 1) {
+      T* corner = static_cast<T*>(to.data) + pair[0] * to.pair_stride + s.first_row * to.row_stride + s.first_column;
+      each_step(s, t0, t1, [&](Index t, Index from, Index until) {
+        const T* lane = block + (t - t0) * out_pitch();
+        T* cells = corner + t;
+        for (Index i = from; i < until; ++i) cells[i * (to.row_stride - 1)] = lane[i];
+      });
+      return;
+    }
     each_run(s, t0, t1, [&](Index row, Index i, Index p, Index from, Index until) {
       T* cells = static_cast<T*>(to.data) + pair[p] * to.pair_stride + row * to.row_stride + (s.first_column - i);
       const T* lane = block + i * P + p;
@@ -213,7 +222,24 @@ template <class T> class Pack {
       }
   }
 
+  // For a single pair lane after lane: an anti-diagonal is every (row_stride - 1)-th number.
+  template <class Body> void each_step(const Strip& s, Index t0, Index t1, Body body) const {
+    const Index columns = std::min(s.columns, m[0] - s.first_column);
+    for (Index t = t0; t < t1; ++t) body(t, std::max(t - columns + 1, Index(0)), std::min(s.rows, t + 1));
+  }
+
   template <bool Add> void copy_in(const MatrixArray& from_, const Strip& s, Index t0, Index t1, T* block) const {
+    if (P == 1) {
+      const T* corner =
+          static_cast<const T*>(from_.data) + pair[0] * from_.pair_stride + s.first_row * from_.row_stride + s.first_column;
+      each_step(s, t0, t1, [&](Index t, Index from, Index until) {
+        T* lane = block + (t - t0) * pitch;
+        const T* cells = corner + t;
+        for (Index i = from; i < until; ++i)
+          lane[i] = Add ? lane[i] + cells[i * (from_.row_stride - 1)] : cells[i * (from_.row_stride - 1)];
+      });
+      return;
+    }
     each_run(s, t0, t1, [&](Index row, Index i, Index p, Index from, Index until) {
       const T* cells =
           static_cast<const T*>(from_.data) + pair[p] * from_.pair_stride + row * from_.row_stride + (s.first_column - i);

@@ -96,6 +96,7 @@ template <class T> struct Plan {
   int op_kind, variant;
   bool tangents, first_order, paths;  // what is wanted beyond the value
   double scale = 0;                   // the largest |cost|
+  double gamma;                       // the smoothing that the exponents of scaled states are in units of
   Status status = kDone;
   mutable std::atomic<bool> stop{false};
 
@@ -108,7 +109,7 @@ template <class T> struct Plan {
     const double reach = scale * heaviest * double(longest_path_);
     const double largest = sizeof(T) == 4 ? 1e37 : 1e307;
     op_kind = r.op;
-    double gamma = r.gamma;
+    gamma = r.gamma;
     if (!(reach < largest)) status = sizeof(T) == 4 ? kNeedsDouble : kOverflow;
     if (sizeof(T) == 4 && !(gamma > 1e-30 && gamma < 1e30)) status = kNeedsDouble;
     if (op_kind == kEntropy && status == kDone) {
