@@ -5,11 +5,10 @@ Series are arrays (n, d) with time first; see the functions below, `sdtwkit.dp` 
 """
 
 from . import costs, dp
-from ._arrays import itakura_mask, sakoe_chiba_mask
+from ._options import itakura_mask, sakoe_chiba_mask
 from ._version import __version__, show_versions
+from .pairwise import cdist_dtw, cdist_soft_dtw
 from .series import (
-    cdist_dtw,
-    cdist_soft_dtw,
     dtw,
     dtw_path,
     soft_dtw,

@@ -2,29 +2,24 @@
 
 Whatever came (one series, a padded array, a ragged list; any real dtype, any memory order) leaves as a `Series` or a
 `Matrices`: one C-contiguous float32 or float64 block plus int64 starts and lengths, checked to be finite within the
-lengths. Options leave as a `Recursion`. Every sentence a user reads about a wrong argument is written in this file.
+lengths. Options are checked in `_options`.
 """
 
 import functools
-import operator
 from dataclasses import dataclass
-from numbers import Number, Real
+from numbers import Number
 from reprlib import repr as brief
-from typing import NamedTuple
 
 import numpy as np
 from numpy import isfinite, ndarray
 
-DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
-UNIT_WEIGHTS = (1.0, 1.0, 1.0)
-WIDEST = 2**30  # a wider band restricts nothing, and radius + |n - m| must not overflow 32 bits in a kernel
+from ._words import special, wrong_type
 
 # Which kernel dtype serves which NumPy dtype, by character code, so that byte order plays no part.
 _KERNEL_DTYPE = dict.fromkeys("?bBhHiIlLqQpPdg", np.dtype(np.float64)) | dict.fromkeys("ef", np.dtype(np.float32))
-_OPEN_BITS = {False: 0, "y": 1, "x": 2, True: 3}
 # What an array of so many dimensions is, to pair functions and to collection functions.
-_PAIR = {1: "single", 2: "single", 3: "padded"}
-_COLLECTION = {2: "padded", 3: "padded"}
+PAIR = {1: "single", 2: "single", 3: "padded"}
+COLLECTION = {2: "padded", 3: "padded"}
 
 
 @dataclass(slots=True, eq=False)
@@ -108,29 +103,12 @@ class Matrices:
         return flat.reshape(self.shape)
 
 
-class Recursion(NamedTuple):
-    """The options of the alignment recursion, validated once by `check_recursion` and handed down."""
-
-    gamma: float  # 1.0 where the regularizer is None
-    regularizer: str | None  # "entropy", "l2", None
-    steps: tuple  # of (di, dj)
-    step_weights: tuple  # of floats, one a step
-    radius: int  # -1: no band
-    mask: ndarray | None  # bool (1 or B, n, m), C-contiguous, True where admissible
-    open_begin: int  # bits of the start set: 1 {(0, j)}, 2 {(i, 0)}; 0 the corner alone
-    open_end: int  # bits of the end set: 1 {(n-1, j)}, 2 {(i, m-1)}; 0 the corner alone
-
-    @property
-    def default_steps(self):
-        return self.steps == DEFAULT_STEPS
-
-
 # ---- series
 
 
 def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y")):
     """The two arguments of a pair function as two Series of equal B, channels and dtype."""
-    x, y = _pack_both(x, y, _PAIR, x_lengths, y_lengths, names)
+    x, y = _pack_both(x, y, PAIR, x_lengths, y_lengths, names)
     if x.form != y.form and "single" in (x.form, y.form):
         raise ValueError(
             f"{_count(x, names[0])}, {_count(y, names[1])}; expected two single series or two collections "
@@ -146,7 +124,7 @@ def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y")):
 
 def as_direction(value, series, name):
     """A tangent of one side of a pair, as Series of the same form, shape, lengths and dtype."""
-    raw, form = _read_series(value, _PAIR, name)
+    raw, form = read_series(value, PAIR, name)
     shape = [item.shape for item in raw] if form == "list" else raw.shape
     if shape != series.shape:
         raise ValueError(f"{name} has shape {brief(shape)}; expected {brief(series.shape)}, that of its series")
@@ -159,7 +137,7 @@ def as_direction(value, series, name):
 
 def as_collection(X, lengths=None, name="X", dtype=None):
     """The argument of a collection function as Series; a 2-D array holds B univariate series."""
-    raw, form = _read_series(X, _COLLECTION, name)
+    raw, form = read_series(X, COLLECTION, name)
     dtype = _common_dtype(raw, raw) if dtype is None else np.dtype(dtype)
     return _pack(raw, form, dtype, lengths, name, "lengths")
 
@@ -167,18 +145,18 @@ def as_collection(X, lengths=None, name="X", dtype=None):
 def as_collection_pair(X, Y, X_lengths=None, Y_lengths=None):
     """Two collections, of any two sizes, as Series of equal channels and dtype; (Series, None) where Y is None."""
     if Y is not None:
-        X, Y = _pack_both(X, Y, _COLLECTION, X_lengths, Y_lengths, ("X", "Y"))
+        X, Y = _pack_both(X, Y, COLLECTION, X_lengths, Y_lengths, ("X", "Y"))
         _check_same_channels(X, Y, ("X", "Y"))
         return X, Y
     if Y_lengths is not None:
         raise ValueError("Y_lengths is given, but Y is None; expected X_lengths alone")
-    raw, form = _read_series(X, _COLLECTION, "X")
+    raw, form = read_series(X, COLLECTION, "X")
     return _pack(raw, form, _common_dtype(raw, raw), X_lengths, "X", "X_lengths"), None
 
 
 def _pack_both(x, y, forms, x_lengths, y_lengths, names):
-    x, x_form = _read_series(x, forms, names[0])
-    y, y_form = _read_series(y, forms, names[1])
+    x, x_form = read_series(x, forms, names[0])
+    y, y_form = read_series(y, forms, names[1])
     dtype = _common_dtype(x, y)
     x = _pack(x, x_form, dtype, x_lengths, names[0], names[0] + "_lengths")
     y = _pack(y, y_form, dtype, y_lengths, names[1], names[1] + "_lengths")
@@ -193,14 +171,14 @@ def _check_same_channels(x, y, names):
         )
 
 
-def _read_series(value, forms, name):
-    """-> (array or list of arrays, in their own dtypes; form). `forms` is _PAIR or _COLLECTION."""
+def read_series(value, forms, name):
+    """-> (array or list of arrays, in their own dtypes; form). `forms` is PAIR or COLLECTION."""
     if isinstance(value, (list, tuple)) and not (value and isinstance(value[0], (Number, np.generic))):
         return _read_items(value, name), "list"
     array = _read(value, name)
     form = forms.get(array.ndim)
     if form is None:
-        flat = "(n,), (n, d)" if forms is _PAIR else "(B, n)"
+        flat = "(n,), (n, d)" if forms is PAIR else "(B, n)"
         hint = f". Reshape your data: {name}.reshape(1, -1) is one univariate series" if array.ndim == 1 else ""
         raise ValueError(f"{name} has shape {array.shape}; expected {flat}, (B, n, d) or a list of series{hint}")
     return array, form
@@ -218,16 +196,16 @@ def _read_items(items, name):
 
 def _read(value, name):
     """`value` as an ndarray of real numbers in its own dtype, copied only if it was no array."""
-    array = value if type(value) is ndarray else _to_ndarray(value, name)
+    array = value if type(value) is ndarray else to_ndarray(value, name)
     if array.dtype.char in _KERNEL_DTYPE:
         return array
     if array.ndim == 0:
-        raise _wrong_type(value, name, "an array of real numbers")
+        raise wrong_type(value, name, "an array of real numbers")
     hint = "; a ragged collection is a list of arrays, not an object array" if array.dtype.hasobject else ""
     raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers{hint}")
 
 
-def _to_ndarray(value, name):
+def to_ndarray(value, name):
     if getattr(value, "requires_grad", False) is True:
         raise ValueError(
             f"{name} is a tensor that requires grad, and a NumPy function would drop its gradient; use sdtwkit.torch, "
@@ -338,7 +316,7 @@ def _one(n):
 
 def _check_lengths(lengths, available, single, name, lengths_name, unit="rows"):
     """-> (B,) int64 with 1 <= lengths <= available; for a single series a number will do."""
-    array = _to_ndarray(lengths, lengths_name)
+    array = to_ndarray(lengths, lengths_name)
     if single and array.ndim == 0:
         array = array.reshape(1)
     B = len(available)
@@ -378,7 +356,7 @@ def _check_finite(series, name, lengths_name):
     if np.isnan(value):
         remedy = f"missing values are not supported: drop or interpolate them, or mark padding with {lengths_name}"
     item = name if series.form == "single" else f"{name}[{owners[k]}]"
-    raise ValueError(f"{item} holds {_special(value)} at time {times[k]}, channel {channels[k]}; {remedy}")
+    raise ValueError(f"{item} holds {special(value)} at time {times[k]}, channel {channels[k]}; {remedy}")
 
 
 # ---- cost matrices
@@ -426,246 +404,26 @@ def _check_cells(matrices, name, inf_allowed):
             i, j = np.unravel_index(np.argmin(right), block.shape)
             item = name if matrices.single else f"{name}[{b}]"
             expected = "finite costs, or +inf where a cell is forbidden" if inf_allowed else "finite numbers"
-            raise ValueError(f"{item} holds {_special(block[i, j])} at row {i}, column {j}; expected {expected}")
+            raise ValueError(f"{item} holds {special(block[i, j])} at row {i}, column {j}; expected {expected}")
         has_inf = True
     return has_inf
 
 
-# ---- options
+# ---- smaller arrays
 
 
-def check_recursion(
-    gamma=1.0,
-    regularizer="entropy",
-    steps=DEFAULT_STEPS,
-    step_weights=UNIT_WEIGHTS,
-    window=None,
-    open_begin=False,
-    open_end=False,
-):
-    """The options of an alignment recursion as a Recursion."""
-    unusual = steps is not DEFAULT_STEPS or step_weights is not UNIT_WEIGHTS
-    try:
-        usual = _checked_recursion(gamma, regularizer, window, open_begin, open_end)
-    except TypeError:  # masks have no hash; what is wrong raises again
-        usual = _checked_recursion.__wrapped__(gamma, regularizer, window, open_begin, open_end)
-    if not unusual:
-        return usual
-    steps = _check_steps(steps)
-    if step_weights is UNIT_WEIGHTS:  # not given: ones for any number of steps
-        step_weights = (1.0,) * len(steps)
-    return usual._replace(steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
-
-
-# These rarely change between calls, and checking them takes as long as aligning two short series (1.3 us).
-@functools.lru_cache(maxsize=256, typed=True)
-def _checked_recursion(gamma, regularizer, window, open_begin, open_end):
-    gamma = check_smoothing(gamma, regularizer)
-    radius, mask = (-1, None) if window is None else _check_window(window)
-    begin, end = _check_open(open_begin, "open_begin"), _check_open(open_end, "open_end")
-    return Recursion(gamma, regularizer, DEFAULT_STEPS, UNIT_WEIGHTS, radius, mask, begin, end)
-
-
-def check_smoothing(gamma, regularizer):
-    """gamma as a float, finite and > 0; 1.0, whatever it was, where the regularizer is None."""
-    if regularizer is None:
-        return 1.0
-    if not (isinstance(regularizer, str) and regularizer in ("entropy", "l2")):
-        raise _wrong_choice(regularizer, "regularizer", "'entropy', 'l2' or None")
-    gamma = _check_real(gamma, "gamma", "a finite number > 0")
-    if not 0.0 < gamma < np.inf:
-        raise ValueError(f"gamma is {gamma}; expected a finite number > 0")
-    return gamma
-
-
-def _check_steps(steps):
-    pairs = []
-    for k, step in enumerate(_entries(steps, "steps", "pairs (di, dj)")):
-        name, expected = f"steps[{k}]", "a pair of integers >= 0"
-        pair = tuple(_check_integer(entry, name, expected, minimum=0) for entry in _entries(step, name, expected))
-        if len(pair) != 2:
-            raise ValueError(f"{name} has {len(pair)} entries; expected {expected}")
-        if pair == (0, 0):
-            raise ValueError(f"{name} is (0, 0); a step must move on: di + dj >= 1")
-        if pair in pairs:
-            raise ValueError(f"{name} is {pair} again; expected distinct steps")
-        pairs.append(pair)
-    if not pairs:
-        raise ValueError("steps is empty; expected at least one pair (di, dj)")
-    return tuple(pairs)
-
-
-def _check_step_weights(step_weights, n_steps):
-    expected = "finite numbers >= 0, one for each step"
-    weights = _entries(step_weights, "step_weights", expected)
-    if len(weights) != n_steps:
-        raise ValueError(f"step_weights has {len(weights)} entries for {n_steps} steps; expected {expected}")
-    weights = tuple([_check_real(weight, "step_weights", expected) for weight in weights])
-    if not all([0.0 <= weight < np.inf for weight in weights]):
-        raise ValueError(f"step_weights is {brief(weights)}; expected {expected}")
-    return weights
-
-
-def _check_window(window):
-    """-> (radius, None) or (-1, mask of shape (1 or B, n, m))."""
-    expected = "None, an integer >= 0 or a boolean mask (n, m) or (B, n, m)"
-    if not isinstance(window, (list, tuple)) and np.ndim(window) == 0:
-        return min(_check_integer(window, "window", expected, minimum=0), WIDEST), None
-    mask = _to_ndarray(window, "window")
-    if mask.dtype != bool:
-        raise TypeError(f"window is an array of dtype {mask.dtype}; expected {expected}")
-    if not 2 <= mask.ndim <= 3 or 0 in mask.shape:
-        raise ValueError(f"window is a mask of shape {mask.shape}; expected {expected}")
-    return -1, np.ascontiguousarray(mask[None] if mask.ndim == 2 else mask)
-
-
-def _check_open(value, name):
-    # The type too: 1 == True, and 1 could as well be meant as a bit.
-    if not (isinstance(value, (bool, np.bool_, str)) and value in _OPEN_BITS):
-        raise _wrong_choice(value, name, "False, True, 'x' or 'y'")
-    return _OPEN_BITS[value]
-
-
-def check_mask(recursion, B, n, m):
-    """Refuse a mask that was made for other matrices than B of shape (n, m)."""
-    mask = recursion.mask
-    if mask is not None and (mask.shape[1:] != (n, m) or len(mask) not in (1, B)):
-        came = mask.shape[len(mask) == 1 :]
-        raise ValueError(f"window is a mask of shape {came}; expected (n, m) = {(n, m)} or (B, n, m) = {(B, n, m)}")
-
-
-def check_n_jobs(n_jobs):
-    """Threads asked for: None -> 1, a positive integer -> itself, -1 -> 0, which stands for all there are."""
-    expected = "None, -1 or an integer >= 1"
-    n_jobs = 1 if n_jobs is None else _check_integer(n_jobs, "n_jobs", expected, minimum=-1)
-    if n_jobs == 0:
-        raise ValueError(f"n_jobs is 0; expected {expected}")
-    return max(n_jobs, 0)
-
-
-def check_random_state(random_state):
-    """A NumPy Generator from None, a seed, a Generator (itself) or a RandomState (which is advanced)."""
-    if random_state is None or isinstance(random_state, np.random.Generator):
-        return np.random.default_rng(random_state)
-    if isinstance(random_state, np.random.RandomState):
-        return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint32))
-    expected = "None, an integer >= 0, a numpy Generator or a RandomState"
-    return np.random.default_rng(_check_integer(random_state, "random_state", expected, minimum=0))
-
-
-# ---- masks
-
-
-def sakoe_chiba_mask(n, m, radius):
-    """Band of Sakoe and Chiba around the diagonal, widened by the difference of lengths.
-
-    Cell (i, j) is admissible if and only if
-
-        j - i <= radius + max(m - n, 0)   and   i - j <= radius + max(n - m, 0),
-
-    the rule of ``window=radius``, which needs no mask in memory.
-
-    Parameters
-    ----------
-    n, m : int >= 1
-        Lengths of x (rows) and of y (columns).
-    radius : int >= 0
-        Half-width of the band in time steps.
-
-    Returns
-    -------
-    mask : bool array of shape (n, m)
-        True where a path may pass.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument is no integer, or too small.
-
-    References
-    ----------
-    Sakoe and Chiba, Dynamic programming algorithm optimization for spoken word recognition, IEEE TASSP 1978.
-
-    Examples
-    --------
-    >>> sakoe_chiba_mask(3, 4, radius=0).astype(int)
-    array([[1, 1, 0, 0],
-           [0, 1, 1, 0],
-           [0, 0, 1, 1]])
-    """
-    n, m = _check_size(n, "n"), _check_size(m, "m")
-    radius = min(_check_integer(radius, "radius", "an integer >= 0", minimum=0), WIDEST)
-    offset = np.arange(m) - np.arange(n)[:, None]
-    return (offset <= radius + max(m - n, 0)) & (-offset <= radius + max(n - m, 0))
-
-
-def itakura_mask(n, m, max_slope):
-    """Parallelogram of Itakura between the first and the last cell, as in tslearn.
-
-    With the slopes s = max_slope n / m and t = n / (max_slope m), cell (i, j) is admissible if and only if
-
-        max(t j, n - 1 - s (m - 1 - j)) <= i <= min(s j, n - 1 - t (m - 1 - j)),
-
-    where each of the four bounds is rounded to two decimals first.
-
-    Parameters
-    ----------
-    n, m : int >= 1
-        Lengths of x (rows) and of y (columns).
-    max_slope : float >= 1
-        Steepest slope of the parallelogram, relative to n / m; its inverse is the flattest.
-
-    Returns
-    -------
-    mask : bool array of shape (n, m)
-        True where a path may pass.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If n or m is no integer >= 1 or max_slope no finite number >= 1; if a row or a column would have no admissible
-        cell, so that no path exists.
-
-    References
-    ----------
-    Itakura, Minimum prediction residual principle applied to speech recognition, IEEE TASSP 1975.
-
-    Examples
-    --------
-    >>> itakura_mask(6, 6, max_slope=3).astype(int)
-    array([[1, 0, 0, 0, 0, 0],
-           [0, 1, 1, 1, 0, 0],
-           [0, 1, 1, 1, 1, 0],
-           [0, 1, 1, 1, 1, 0],
-           [0, 0, 1, 1, 1, 0],
-           [0, 0, 0, 0, 0, 1]])
-    """
-    n, m = _check_size(n, "n"), _check_size(m, "m")
-    slope = _check_real(max_slope, "max_slope", "a finite number >= 1")
-    if not 1.0 <= slope < np.inf:
-        raise ValueError(f"max_slope is {slope}; expected a finite number >= 1")
-    steep, flat = slope * (n / m), (1.0 / slope) * (n / m)
-    i, j = np.arange(n)[:, None], np.arange(m)
-    # tslearn's order of operations and its rounding: bounds that are integers but for rounding errors stay integers.
-    lower = np.maximum(np.round(flat * j, 2), np.round((n - 1) - steep * (m - 1) + steep * j, 2))
-    upper = np.minimum(np.round(steep * j, 2), np.round((n - 1) - flat * (m - 1) + flat * j, 2))
-    mask = (lower <= i) & (i <= upper)
-    if not (mask.any(axis=0).all() and mask.any(axis=1).all()):
-        raise ValueError(
-            f"max_slope is {slope}; no path from (0, 0) to ({n - 1}, {m - 1}) keeps to it, take a larger one"
-        )
-    return mask
-
-
-def _check_size(n, name):
-    return _check_integer(n, name, "an integer >= 1", minimum=1)
-
-
-# ---- smaller arguments
-
-
-def check_count(value, name):
-    return _check_integer(value, name, "an integer >= 1", minimum=1)
+def as_prior(prior, shape, rows, columns, dtype):
+    """(B or 1, n, m) of `dtype`, to be added to the costs of pairs with these lengths."""
+    array = _read(prior, "prior")
+    if array.shape not in (shape, shape[1:]):
+        raise ValueError(f"prior has shape {array.shape}; expected (n, m) = {shape[1:]} or (B, n, m) = {shape}")
+    if array.ndim == 2:  # one for all pairs, so read within the longest of them
+        rows, columns = _frozen(rows.max(keepdims=True)), _frozen(columns.max(keepdims=True))
+    data = _kernel_ready(array[None] if array.ndim == 2 else array, dtype)
+    prior = Matrices(data, rows, columns, array.ndim == 2)
+    if not _all_finite(data):
+        _check_cells(prior, "prior", inf_allowed=True)
+    return prior.data
 
 
 def check_vector(x, name, largest=False, like=None):
@@ -683,43 +441,20 @@ def check_vector(x, name, largest=False, like=None):
     if not allowed.all():
         k = np.argmin(allowed)
         expected = "finite numbers" if like is not None else f"finite numbers or {'-inf' if largest else '+inf'}"
-        raise ValueError(f"{name} holds {_special(x[k])} at index {k}; expected {expected}")
+        raise ValueError(f"{name} holds {special(x[k])} at index {k}; expected {expected}")
     return x
-
-
-def as_prior(prior, shape, rows, columns, dtype):
-    """(B or 1, n, m) of `dtype`, to be added to the costs of pairs with these lengths."""
-    array = _read(prior, "prior")
-    if array.shape not in (shape, shape[1:]):
-        raise ValueError(f"prior has shape {array.shape}; expected (n, m) = {shape[1:]} or (B, n, m) = {shape}")
-    if array.ndim == 2:  # one for all pairs, so read within the longest of them
-        rows, columns = _frozen(rows.max(keepdims=True)), _frozen(columns.max(keepdims=True))
-    data = _kernel_ready(array[None] if array.ndim == 2 else array, dtype)
-    prior = Matrices(data, rows, columns, array.ndim == 2)
-    if not _all_finite(data):
-        _check_cells(prior, "prior", inf_allowed=True)
-    return prior.data
 
 
 def check_collection_cost(cost, X, Y):
     """Refuse a cost that does not compare two collections of series."""
     if not cost.y_is_differentiable:
-        raise ValueError("this cost takes no two collections of series; expected a cost of two series, by name or object")
+        raise ValueError(
+            "this cost takes no two collections of series; expected a cost of two series, by name or object"
+        )
     if not cost.fused:  # fused costs are defined everywhere
         for name, series in (("X", X), ("Y", Y)):
             for b in range(len(series)):
                 cost.check(series.item(b), series.item(b), f"{name}[{b}]")
-
-
-def check_level(name, levels, best):
-    """Index of the instruction level that an environment variable names; None: the best one."""
-    if not name:
-        return best
-    if name not in levels[: best + 1]:
-        raise ValueError(
-            f"SDTWKIT_SIMD is {name!r}; this processor runs {', '.join(map(repr, levels[: best + 1]))}"
-        )
-    return levels.index(name)
 
 
 def narrowed(array, dtype):
@@ -731,75 +466,12 @@ def narrowed(array, dtype):
     return narrow
 
 
-# ---- what only the kernels find out
-
-
-def costs_overflow():
-    return ValueError("the costs of a path can exceed the range of float64; rescale the series")
-
-
-def no_admissible_path(values, single):
-    b = int(np.flatnonzero(np.isinf(values))[0])
-    pair = "" if single else f" for pair {b}"
-    return ValueError(f"no path is admissible{pair}: window, prior and infinite costs leave no way from start to end")
-
-
-def not_single(*names):
-    return ValueError(f"{' and '.join(names)} are collections; expected two single series, (n, d) or (n,)")
-
-
 # ---- words
-
-
-def _check_integer(value, name, expected, minimum):
-    try:
-        integer = operator.index(value)
-    except TypeError:
-        integer = None
-    if integer is None or isinstance(value, bool):
-        raise _wrong_type(value, name, expected)
-    if integer < minimum:
-        raise ValueError(f"{name} is {integer}; expected {expected}")
-    return integer
-
-
-def _check_real(value, name, expected):
-    if type(value) is float:
-        return value
-    if isinstance(value, ndarray) and value.ndim == 0:
-        value = value[()]
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise _wrong_type(value, name, expected)
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name} is an integer beyond float64; expected {expected}") from None
-
-
-def _entries(value, name, expected):
-    if isinstance(value, (str, bytes)):
-        raise _wrong_type(value, name, expected)
-    try:
-        return tuple(value)
-    except TypeError:
-        raise _wrong_type(value, name, expected) from None
 
 
 def _refuse_empty(shape, form, name):
     lacking = ("series", "rows", "channels")[shape.index(0) + (form == "single")]
     raise ValueError(f"{name} has shape {shape}, that is no {lacking}; expected at least one")
-
-
-def _wrong_type(value, name, expected):
-    return TypeError(f"{name} is {brief(value)}, of type {type(value).__name__}; expected {expected}")
-
-
-def _wrong_choice(value, name, expected):
-    return (ValueError if isinstance(value, str) else TypeError)(f"{name} is {brief(value)}; expected {expected}")
-
-
-def _special(value):
-    return "NaN" if np.isnan(value) else str(float(value))
 
 
 def _channels(d):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _arrays
+from . import _arrays, _options, _words
 from ._kernels import alignment as _kernels
 
 _OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.SPARSE}
@@ -20,7 +20,7 @@ _DOUBLE = np.dtype(np.float64)
 class Problem(NamedTuple):
     """Pairs to align: either series and a fused cost, or given costs, or both (a prior is added)."""
 
-    recursion: _arrays.Recursion
+    recursion: _options.Recursion
     x_lengths: np.ndarray  # (X,) int64
     y_lengths: np.ndarray  # (Y,) int64
     dtype: np.dtype
@@ -154,7 +154,7 @@ def _solve(problem, n_jobs, want):
         if status == _kernels.DONE:
             break
         if status == _kernels.OVERFLOW:
-            raise _arrays.costs_overflow()
+            raise _words.costs_overflow()
         dtype = _DOUBLE  # NEEDS_DOUBLE: too large a range for float32
     if dtype is problem.dtype:
         return value, *outputs
@@ -190,7 +190,7 @@ def level():
     """Instruction level of the kernels: the best of this processor, or what SDTWKIT_SIMD names."""
     global _level
     if _level is None:
-        _level = _arrays.check_level(os.environ.get("SDTWKIT_SIMD"), _kernels.LEVELS, _kernels.best_level())
+        _level = _options.check_level(os.environ.get("SDTWKIT_SIMD"), _kernels.LEVELS, _kernels.best_level())
     return _level
 
 

@@ -1,27 +1,27 @@
 """Alignment of series: local costs and the alignment recursion, joined.
 
-Pair functions align x with y, one pair or a batch paired item by item; cdist functions align all pairs of two
-collections. Costs that the kernels know are evaluated cell by cell and never stored; others go through a cost matrix.
+One pair, or a batch paired item by item; all pairs of two collections are in `pairwise`. Costs that the kernels know
+are evaluated cell by cell and never stored; others go through a cost matrix.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from . import _arrays, _backend
-from .costs import CostPairs, get_cost
+from . import _arrays, _backend, _options, _words
+from .costs import CostPairs
 
 
 class _Call:
     """One call of a pair function: its arguments checked, its problem posed."""
 
     def __init__(self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None):
-        self.n_jobs = _arrays.check_n_jobs(n_jobs)
+        self.n_jobs = _options.check_n_jobs(n_jobs)
         self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
         self.given_costs = pairs.y is None
         self.single, self.shape = pairs.single, pairs.shape
         if recursion.mask is not None:
-            _arrays.check_mask(recursion, *self.shape)
+            _options.check_mask(recursion, *self.shape)
         rows, columns = pairs.lengths
         self.fused = None if self.given_costs else pairs.cost.fused
         x, y = (pairs.x, pairs.y) if self.fused else (None, None)
@@ -40,10 +40,10 @@ class _Call:
         if self.single:
             value = values[0]
             if value == np.inf and not self.given_costs:
-                raise _arrays.no_admissible_path(values, True)
+                raise _words.no_admissible_path(values, True)
             return value
         if not self.given_costs and np.isinf(values).any():
-            raise _arrays.no_admissible_path(values, False)
+            raise _words.no_admissible_path(values, False)
         return values
 
     def tables(self, flat):
@@ -65,7 +65,7 @@ def dtw(
     *,
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     x_lengths=None,
@@ -115,7 +115,7 @@ def dtw(
     >>> float(dtw([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0]))
     1.0
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
@@ -128,7 +128,7 @@ def dtw_path(
     *,
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     x_lengths=None,
@@ -163,7 +163,7 @@ def dtw_path(
     >>> path.tolist()
     [[0, 0], [0, 1], [1, 2], [2, 3]]
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
@@ -181,7 +181,7 @@ def soft_dtw(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -227,7 +227,7 @@ def soft_dtw(
     >>> round(float(soft_dtw([0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0], gamma=0.1)), 6)
     0.999982
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
@@ -242,7 +242,7 @@ def soft_dtw_value_and_grad(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -280,7 +280,7 @@ def soft_dtw_value_and_grad(
     >>> grad_y.round(2)
     array([-0.54,  4.  ])
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
@@ -299,7 +299,7 @@ def soft_dtw_alignment(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -337,7 +337,7 @@ def soft_dtw_alignment(
            [0.58, 0.58],
            [0.01, 1.  ]])
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
@@ -355,7 +355,7 @@ def soft_dtw_alignment_vjp(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -391,7 +391,7 @@ def soft_dtw_alignment_vjp(
     >>> grad_x.round(3)
     array([0.013, 0.847, 0.018])
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
@@ -412,7 +412,7 @@ def soft_dtw_hvp(
     regularizer="entropy",
     cost="sqeuclidean",
     window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
+    step_weights=_options.UNIT_WEIGHTS,
     open_begin=False,
     open_end=False,
     prior=None,
@@ -448,7 +448,7 @@ def soft_dtw_hvp(
     >>> Hx.round(3), Hy.round(3)
     (array([ 1.997, -0.   ]), array([-2.   ,  0.003]))
     """
-    recursion = _arrays.check_recursion(
+    recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
@@ -466,154 +466,6 @@ def soft_dtw_hvp(
     return pairs.gradients(terms())
 
 
-# ---- all pairs of two collections
-
-
-def cdist_dtw(
-    X,
-    Y=None,
-    *,
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    X_lengths=None,
-    Y_lengths=None,
-    n_jobs=None,
-):
-    """Dynamic time warping between all series of two collections.
-
-    Parameters
-    ----------
-    X, Y : array of shape (B, n, d) or (B, n), or list of series
-        Collections; a 2-D array is B univariate series. Y=None compares X with itself and computes each pair once.
-    X_lengths, Y_lengths : array of integers, optional
-        True lengths within padded arrays.
-    cost, window, step_weights, open_begin, open_end, n_jobs
-        As for `dtw`; a mask is one (n, m) array for all pairs, and cost "precomputed" is not possible.
-
-    Returns
-    -------
-    distances : array of shape (len(X), len(Y))
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for `dtw`.
-
-    Examples
-    --------
-    >>> from sdtwkit import cdist_dtw
-    >>> cdist_dtw([[0.0, 1.0], [0.0, 1.0, 1.0], [2.0, 2.0]])
-    array([[0., 0., 5.],
-           [0., 0., 6.],
-           [5., 6., 0.]])
-    """
-    recursion = _arrays.check_recursion(
-        regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
-    )
-    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
-
-
-def cdist_soft_dtw(
-    X,
-    Y=None,
-    gamma=1.0,
-    *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_arrays.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    X_lengths=None,
-    Y_lengths=None,
-    n_jobs=None,
-):
-    """Soft-DTW between all series of two collections.
-
-    Parameters
-    ----------
-    X, Y, X_lengths, Y_lengths
-        As for `cdist_dtw`. With Y=None the diagonal is computed: soft-DTW of a series with itself is not 0.
-    gamma, regularizer
-        As for `soft_dtw`.
-    cost, window, step_weights, open_begin, open_end, n_jobs
-        As for `cdist_dtw`.
-
-    Returns
-    -------
-    values : array of shape (len(X), len(Y))
-
-    Raises
-    ------
-    TypeError, ValueError
-        As for `soft_dtw`.
-
-    Examples
-    --------
-    >>> from sdtwkit import cdist_soft_dtw
-    >>> cdist_soft_dtw([[0.0, 1.0], [0.0, 1.0, 1.0]], gamma=1.0).round(2)
-    array([[-0.55, -0.81],
-           [-0.81, -1.83]])
-    """
-    recursion = _arrays.check_recursion(
-        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
-    )
-    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
-
-
-_BLOCK_CELLS = 1 << 23  # cost matrices of unfused costs are made for so many cells at a time
-
-
-def _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs):
-    n_jobs = _arrays.check_n_jobs(n_jobs)
-    X, Y = _arrays.as_collection_pair(X, Y, X_lengths, Y_lengths)
-    cost = get_cost(cost)
-    _arrays.check_collection_cost(cost, X, X if Y is None else Y)
-    mirrored = Y is None and cost.symmetric and _is_symmetric(recursion)
-    Y = X if Y is None else Y
-    _arrays.check_mask(recursion, 1, X.n_rows, Y.n_rows)
-    i, j = np.triu_indices(len(X)) if mirrored else np.divmod(np.arange(len(X) * len(Y)), len(Y))
-    i, j = np.ascontiguousarray(i, dtype=np.int64), np.ascontiguousarray(j, dtype=np.int64)
-    if cost.fused:
-        problem = _backend.Problem(recursion, X.lengths, Y.lengths, X.dtype, X, Y, cost.fused, None, i, j)
-        values = _backend.values(problem, n_jobs)
-    else:
-        values = _unfused_values(X, Y, i, j, cost, recursion, n_jobs)
-    if np.isinf(values).any():
-        raise _arrays.no_admissible_path(values, False)
-    result = np.empty((len(X), len(Y)), values.dtype)
-    result[i, j] = values
-    if mirrored:
-        result[j, i] = values
-    return result
-
-
-def _unfused_values(X, Y, i, j, cost, recursion, n_jobs):
-    n, m = int(X.lengths.max()), int(Y.lengths.max())
-    if recursion.mask is not None:
-        recursion = recursion._replace(mask=np.ascontiguousarray(recursion.mask[:, :n, :m]))
-    step = max(1, _BLOCK_CELLS // (n * m))
-    values = np.empty(len(i), X.dtype)
-    for first in range(0, len(i), step):
-        block = slice(first, first + step)
-        rows, columns = X.lengths[i[block]], Y.lengths[j[block]]
-        given = np.zeros((len(rows), n, m), X.dtype)
-        for C, a, b in zip(given, i[block].tolist(), j[block].tolist(), strict=True):
-            C[: X.lengths[a], : Y.lengths[b]] = cost.matrix(X.item(a), Y.item(b))
-        problem = _backend.Problem(recursion, rows, columns, X.dtype, given=given)
-        values[block] = _backend.values(problem, n_jobs)
-    return values
-
-
-def _is_symmetric(recursion):
-    """Whether aligning y with x is aligning x with y."""
-    left, _, up = recursion.step_weights
-    return left == up and recursion.mask is None and {recursion.open_begin, recursion.open_end} <= {0, 3}
-
-
 # ---- search
 
 
@@ -625,7 +477,7 @@ class Match(NamedTuple):
     value: float
 
 
-def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=_arrays.UNIT_WEIGHTS):
+def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=_options.UNIT_WEIGHTS):
     """Best non-overlapping places of a long series where a query matches under dynamic time warping.
 
     The best match is found by aligning with both ends open along the series; its samples are then taken out, and the
@@ -656,13 +508,11 @@ def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=
     >>> subsequence_matches([1.0, 2.0], [0.0, 1.0, 2.0, 0.0, 1.0, 2.1, 0.0], k=2)  # doctest: +ELLIPSIS
     [Match(start=1, end=3, value=0.0), Match(start=4, end=6, value=0.01...)]
     """
-    k = _arrays.check_count(k, "k")
-    recursion = _arrays.check_recursion(
-        regularizer=None, step_weights=step_weights, open_begin="y", open_end="y"
-    )
+    k = _words.check_count(k, "k")
+    recursion = _options.check_recursion(regularizer=None, step_weights=step_weights, open_begin="y", open_end="y")
     call = _Call(query, series, cost, recursion)
     if not call.single:
-        raise _arrays.not_single("query", "series")
+        raise _words.not_single("query", "series")
     free = np.ones(call.shape, dtype=bool)
     matches = []
     for _ in range(k):

@@ -16,6 +16,25 @@ REAL = np.longdouble
 OPERATORS = ("entropy", "l2", None)
 SETS = (False, "y", "x", True)  # start and end sets
 
+# Settings of the recursion that every test of it goes through
+OPTIONS = {
+    "plain": {},
+    "weights": {"step_weights": (2.0, 0.5, 1.5)},
+    "zero-weight": {"step_weights": (1.0, 2.0, 0.0)},
+    "radius-0": {"window": 0},
+    "radius-1": {"window": 1},
+    "knight": {"steps": ((1, 2), (2, 1), (1, 1)), "step_weights": (1.0, 2.0, 3.0)},
+    "ctc": {"steps": ((1, 0), (1, 1), (1, 2)), "step_weights": (1.0, 0.5, 2.0)},
+    "jump": {"steps": ((0, 2), (1, 0)), "step_weights": (0.5, 2.0)},
+    "begin-y": {"open_begin": "y"},
+    "begin-x": {"open_begin": "x"},
+    "end-y": {"open_end": "y"},
+    "end-x": {"open_end": "x"},
+    "search": {"open_begin": "y", "open_end": "y"},
+    "all-open": {"open_begin": True, "open_end": True},
+    "everything": {"open_begin": True, "open_end": "x", "step_weights": (0.5, 2.0, 1.0), "window": 1},
+}
+
 
 # ---- smoothed minimum and maximum (section 2)
 
@@ -350,6 +369,22 @@ def path_cost(C, path, steps=STEPS, step_weights=(1, 1, 1)):
     moves = [tuple(move) for move in np.diff(path, axis=0).tolist()]
     weights = [1.0, *(step_weights[steps.index(move)] for move in moves)]
     return math.fsum(w * float(C[i, j]) for w, (i, j) in zip(weights, path, strict=True))
+
+
+def value_scale(twin, C):
+    """What a value is right relative to: gamma (n + m), its own size, the largest cost on the best path."""
+    path, value = twin.decode(C)
+    if not len(path):
+        return 1.0
+    on_path = float(abs(C[path[:, 0], path[:, 1]]).max()) * max(1, float(max(twin.step_weights)))
+    return max(abs(float(value)), on_path, twin.gamma * sum(C.shape) if twin.regularizer else 0.0)
+
+
+def random_costs(rng, n, m, blocked=0.0):
+    """Costs of both signs, a share of them forbidden."""
+    C = rng.normal(size=(n, m))
+    C[rng.random((n, m)) < blocked] = np.inf
+    return C
 
 
 # ---- local costs (section 4): x_i and y_j broadcast against each other, channels last

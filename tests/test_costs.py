@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sdtwkit import costs
+from sdtwkit import _local_costs
 from sdtwkit.costs import COSTS, FusedCost, Huber, cost_hvp, cost_jvp, cost_matrix, cost_vjp, get_cost
 
 DTYPES = (np.float32, np.float64)
@@ -229,7 +229,7 @@ def test_a_direction_of_none_is_zero(name):
 def test_blocks_of_any_size_give_the_same_numbers(name, cells, monkeypatch):
     p = problem(name, 7, 6, 5)
     whole = list(all_four(p, name))
-    monkeypatch.setattr(costs, "_BLOCK", cells)
+    monkeypatch.setattr(_local_costs, "_BLOCK", cells)
     for part, one in zip(all_four(p, name), whole, strict=True):
         assert_same(part, one, 1e-12)
 

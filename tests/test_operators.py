@@ -119,9 +119,9 @@ def test_hard_ties_go_to_the_first():
     assert_array_equal(smooth_min([2.0, 1.0, 1.0], 1.0, None)[1], [0, 1, 0])
 
 
-@pytest.mark.parametrize("x", [[1e17, 0.0], [1e17, 1e17 - 16], [-1e17, 1e17], [1e300, -1e300]], ids=str)
+@pytest.mark.parametrize("x", [[1e17, 0.0], [1e17, 1e17 - 16], [-1e17, 1e17], [1e30, -1e30]], ids=str)
 def test_extremes_keep_the_best(regularizer, x):
-    for gamma in (1e-8, 1.0):
+    for gamma in (1e-12, 1.0):
         value, q = smooth_max(x, gamma, regularizer)
         assert_allclose(value, max(x), rtol=1e-15)
         assert_allclose(q, np.eye(2)[np.argmax(x)], rtol=0, atol=1e-6)
@@ -161,11 +161,10 @@ def test_without_candidates_the_value_is_infinite_and_the_gradient_zero(regulari
 @given(x=vectors, gamma=gammas, data=st.data())
 def test_hessian_products_match_the_twin(regularizer, x, gamma, data):
     z = np.array(data.draw(st.lists(st.floats(-1, 1), min_size=len(x), max_size=len(x))))
-    if regularizer == "l2":  # the support is well determined
-        q = reference.smooth_max(x, gamma, "l2")[1]
-        assume(q[q > 0].min() > 1e-9 + 1e-14 * scale(x, gamma) / gamma)
-        nearly = reference.smooth_max(x + 1e-9 * gamma * np.eye(len(x))[:, :, None].sum(2), gamma, "l2")[1]
-        assume(np.array_equal(nearly > 0, q > 0))
+    if regularizer == "l2":  # no candidate on the edge of the support, where the Hessian jumps
+        q, u = reference.smooth_max(x, gamma, "l2")[1], (x - x.max()) / gamma
+        tau = (u - q)[np.argmax(x)]
+        assume(abs(u - tau).min() > 1e-9 + 1e-14 * scale(x, gamma) / gamma)
     expected = reference.smooth_max_hvp(x, z, gamma, regularizer).astype(float)
     tolerance = (1e-13 + 1e-14 * scale(x, gamma) / gamma) / gamma
     assert_allclose(smooth_max_hvp(x, z, gamma, regularizer), expected, rtol=0, atol=tolerance)

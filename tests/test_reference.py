@@ -6,27 +6,10 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
-from reference import COSTS, OPERATORS, REAL, SETS, Alignment, Gibbs, derivative
+from reference import COSTS, OPERATORS, OPTIONS, REAL, SETS, Alignment, Gibbs, derivative, random_costs
 
 SIZES = [(n, m) for n in range(1, 5) for m in range(1, 5)]
 FEW = [(1, 3), (2, 2), (3, 4), (4, 3)]
-OPTIONS = {
-    "plain": {},
-    "weights": {"step_weights": (2.0, 0.5, 1.5)},
-    "zero-weight": {"step_weights": (1.0, 2.0, 0.0)},
-    "radius-0": {"window": 0},
-    "radius-1": {"window": 1},
-    "knight": {"steps": ((1, 2), (2, 1), (1, 1)), "step_weights": (1.0, 2.0, 3.0)},
-    "ctc": {"steps": ((1, 0), (1, 1), (1, 2)), "step_weights": (1.0, 0.5, 2.0)},
-    "jump": {"steps": ((0, 2), (1, 0)), "step_weights": (0.5, 2.0)},
-    "begin-y": {"open_begin": "y"},
-    "begin-x": {"open_begin": "x"},
-    "end-y": {"open_end": "y"},
-    "end-x": {"open_end": "x"},
-    "search": {"open_begin": "y", "open_end": "y"},
-    "all-open": {"open_begin": True, "open_end": True},
-    "everything": {"open_begin": True, "open_end": "x", "step_weights": (0.5, 2.0, 1.0), "window": 1},
-}
 
 
 @pytest.fixture(params=OPTIONS.values(), ids=OPTIONS)
@@ -39,16 +22,10 @@ def smooth(request):
     return request.param
 
 
-def costs(rng, n, m, blocked=0.0):
-    C = rng.normal(size=(n, m))
-    C[rng.random((n, m)) < blocked] = np.inf
-    return C
-
-
 def problems(rng, sizes=SIZES):
     for n, m in sizes:
-        yield costs(rng, n, m)
-        yield costs(rng, n, m, blocked=0.2)
+        yield random_costs(rng, n, m)
+        yield random_costs(rng, n, m, blocked=0.2)
 
 
 # ---- the recursion adds up all paths
@@ -92,7 +69,7 @@ def test_hard_ties_prefer_diagonal_then_left_then_up():
 
 
 def test_weight_of_a_zero_step_does_not_open_a_forbidden_cell(rng):
-    C = costs(rng, 3, 3)
+    C = random_costs(rng, 3, 3)
     C[1, :] = np.inf
     for regularizer in OPERATORS:
         twin = Alignment(regularizer=regularizer, step_weights=(0, 0, 0))
@@ -108,14 +85,14 @@ def test_weight_of_a_zero_step_does_not_open_a_forbidden_cell(rng):
 def test_every_pair_of_sets_adds_up_its_paths(open_begin, open_end, rng):
     options = {"open_begin": open_begin, "open_end": open_end}
     for n, m in SIZES:
-        C = costs(rng, n, m)
+        C = random_costs(rng, n, m)
         assert_allclose(Alignment(0.3, **options).value(C), Gibbs(0.3, **options).value(C), rtol=0, atol=1e-13)
         assert_allclose(Alignment(0.3, **options).marginals(C), Gibbs(0.3, **options).marginals(C), rtol=0, atol=1e-13)
 
 
 def test_a_mask_forbids_cells(rng):
     for n, m in SIZES:
-        C, mask = costs(rng, n, m), rng.random((n, m)) < 0.8
+        C, mask = random_costs(rng, n, m), rng.random((n, m)) < 0.8
         forbidden = np.where(mask, C, np.inf)
         assert_allclose(Alignment(window=mask).value(C), Gibbs(window=mask).value(C), rtol=0, atol=1e-13)
         for regularizer in OPERATORS:

@@ -8,7 +8,7 @@ a start to an end cell,
 
 import numpy as np
 
-from .. import _arrays, _backend
+from .. import _arrays, _backend, _options, _words
 
 
 class AlignmentDP:
@@ -60,13 +60,13 @@ class AlignmentDP:
         gamma=1.0,
         *,
         regularizer="entropy",
-        steps=_arrays.DEFAULT_STEPS,
-        step_weights=_arrays.UNIT_WEIGHTS,
+        steps=_options.DEFAULT_STEPS,
+        step_weights=_options.UNIT_WEIGHTS,
         window=None,
         open_begin=False,
         open_end=False,
     ):
-        self._recursion = _arrays.check_recursion(
+        self._recursion = _options.check_recursion(
             gamma, regularizer, steps, step_weights, window, open_begin, open_end
         )
         self._shown = f"gamma={gamma!r}, regularizer={regularizer!r}"
@@ -286,14 +286,14 @@ class AlignmentDP:
         [[[0, 0], [1, 1]], [[0, 0], [1, 1]]]
         """
         C, problem = self._problem(C, x_lengths, y_lengths)
-        n_samples = _arrays.check_count(n_samples, "n_samples")
-        seed = int(_arrays.check_random_state(random_state).integers(2**63))
+        n_samples = _words.check_count(n_samples, "n_samples")
+        seed = int(_options.check_random_state(random_state).integers(2**63))
         paths, _ = _backend.paths(problem, n_samples, seed)
         return paths[0] if C.single else paths
 
     def _problem(self, C, x_lengths, y_lengths):
         C = _arrays.as_matrices(C, x_lengths, y_lengths)
-        _arrays.check_mask(self._recursion, *C.data.shape)
+        _options.check_mask(self._recursion, *C.data.shape)
         return C, _backend.Problem(self._recursion, C.rows, C.columns, C.dtype, given=C.data)
 
 

@@ -7,7 +7,8 @@ with Omega = sum q log q ("entropy"), |q|^2 / 2 ("l2") or 0 (None). The gradient
 
 import numpy as np
 
-from .._arrays import check_smoothing, check_vector
+from .._arrays import check_vector
+from .._options import check_smoothing
 
 
 def smooth_max(x, gamma=1.0, regularizer="entropy"):

@@ -1,0 +1,270 @@
+"""Options of the alignment recursion, checked once and handed down as one `Recursion`; windows as masks."""
+
+import functools
+from reprlib import repr as brief
+from typing import NamedTuple
+
+import numpy as np
+from numpy import ndarray
+
+from ._arrays import to_ndarray
+from ._words import check_integer, check_real, entries, wrong_choice
+
+DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
+UNIT_WEIGHTS = (1.0, 1.0, 1.0)
+WIDEST = 2**30  # a wider band restricts nothing, and radius + |n - m| must not overflow 32 bits in a kernel
+
+_OPEN_BITS = {False: 0, "y": 1, "x": 2, True: 3}
+
+
+class Recursion(NamedTuple):
+    """The options of the alignment recursion, validated once by `check_recursion` and handed down."""
+
+    gamma: float  # 1.0 where the regularizer is None
+    regularizer: str | None  # "entropy", "l2", None
+    steps: tuple  # of (di, dj)
+    step_weights: tuple  # of floats, one a step
+    radius: int  # -1: no band
+    mask: ndarray | None  # bool (1 or B, n, m), C-contiguous, True where admissible
+    open_begin: int  # bits of the start set: 1 {(0, j)}, 2 {(i, 0)}; 0 the corner alone
+    open_end: int  # bits of the end set: 1 {(n-1, j)}, 2 {(i, m-1)}; 0 the corner alone
+
+    @property
+    def default_steps(self):
+        return self.steps == DEFAULT_STEPS
+
+
+def check_recursion(
+    gamma=1.0,
+    regularizer="entropy",
+    steps=DEFAULT_STEPS,
+    step_weights=UNIT_WEIGHTS,
+    window=None,
+    open_begin=False,
+    open_end=False,
+):
+    """The options of an alignment recursion as a Recursion."""
+    unusual = steps is not DEFAULT_STEPS or step_weights is not UNIT_WEIGHTS
+    try:
+        usual = _checked_recursion(gamma, regularizer, window, open_begin, open_end)
+    except TypeError:  # masks have no hash; what is wrong raises again
+        usual = _checked_recursion.__wrapped__(gamma, regularizer, window, open_begin, open_end)
+    if not unusual:
+        return usual
+    steps = _check_steps(steps)
+    if step_weights is UNIT_WEIGHTS:  # not given: ones for any number of steps
+        step_weights = (1.0,) * len(steps)
+    return usual._replace(steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
+
+
+# These rarely change between calls, and checking them takes as long as aligning two short series (1.3 us).
+@functools.lru_cache(maxsize=256, typed=True)
+def _checked_recursion(gamma, regularizer, window, open_begin, open_end):
+    gamma = check_smoothing(gamma, regularizer)
+    radius, mask = (-1, None) if window is None else _check_window(window)
+    begin, end = _check_open(open_begin, "open_begin"), _check_open(open_end, "open_end")
+    return Recursion(gamma, regularizer, DEFAULT_STEPS, UNIT_WEIGHTS, radius, mask, begin, end)
+
+
+def check_smoothing(gamma, regularizer):
+    """gamma as a float, finite and > 0; 1.0, whatever it was, where the regularizer is None."""
+    if regularizer is None:
+        return 1.0
+    if not (isinstance(regularizer, str) and regularizer in ("entropy", "l2")):
+        raise wrong_choice(regularizer, "regularizer", "'entropy', 'l2' or None")
+    gamma = check_real(gamma, "gamma", "a finite number > 0")
+    if not 0.0 < gamma < np.inf:
+        raise ValueError(f"gamma is {gamma}; expected a finite number > 0")
+    return gamma
+
+
+def _check_steps(steps):
+    pairs = []
+    for k, step in enumerate(entries(steps, "steps", "pairs (di, dj)")):
+        name, expected = f"steps[{k}]", "a pair of integers >= 0"
+        pair = tuple(check_integer(entry, name, expected, minimum=0) for entry in entries(step, name, expected))
+        if len(pair) != 2:
+            raise ValueError(f"{name} has {len(pair)} entries; expected {expected}")
+        if pair == (0, 0):
+            raise ValueError(f"{name} is (0, 0); a step must move on: di + dj >= 1")
+        if pair in pairs:
+            raise ValueError(f"{name} is {pair} again; expected distinct steps")
+        pairs.append(pair)
+    if not pairs:
+        raise ValueError("steps is empty; expected at least one pair (di, dj)")
+    return tuple(pairs)
+
+
+def _check_step_weights(step_weights, n_steps):
+    expected = "finite numbers >= 0, one for each step"
+    weights = entries(step_weights, "step_weights", expected)
+    if len(weights) != n_steps:
+        raise ValueError(f"step_weights has {len(weights)} entries for {n_steps} steps; expected {expected}")
+    weights = tuple([check_real(weight, "step_weights", expected) for weight in weights])
+    if not all([0.0 <= weight < np.inf for weight in weights]):
+        raise ValueError(f"step_weights is {brief(weights)}; expected {expected}")
+    return weights
+
+
+def _check_window(window):
+    """-> (radius, None) or (-1, mask of shape (1 or B, n, m))."""
+    expected = "None, an integer >= 0 or a boolean mask (n, m) or (B, n, m)"
+    if not isinstance(window, (list, tuple)) and np.ndim(window) == 0:
+        return min(check_integer(window, "window", expected, minimum=0), WIDEST), None
+    mask = to_ndarray(window, "window")
+    if mask.dtype != bool:
+        raise TypeError(f"window is an array of dtype {mask.dtype}; expected {expected}")
+    if not 2 <= mask.ndim <= 3 or 0 in mask.shape:
+        raise ValueError(f"window is a mask of shape {mask.shape}; expected {expected}")
+    return -1, np.ascontiguousarray(mask[None] if mask.ndim == 2 else mask)
+
+
+def _check_open(value, name):
+    # The type too: 1 == True, and 1 could as well be meant as a bit.
+    if not (isinstance(value, (bool, np.bool_, str)) and value in _OPEN_BITS):
+        raise wrong_choice(value, name, "False, True, 'x' or 'y'")
+    return _OPEN_BITS[value]
+
+
+def check_mask(recursion, B, n, m):
+    """Refuse a mask that was made for other matrices than B of shape (n, m)."""
+    mask = recursion.mask
+    if mask is not None and (mask.shape[1:] != (n, m) or len(mask) not in (1, B)):
+        came = mask.shape[len(mask) == 1 :]
+        raise ValueError(f"window is a mask of shape {came}; expected (n, m) = {(n, m)} or (B, n, m) = {(B, n, m)}")
+
+
+def check_n_jobs(n_jobs):
+    """Threads asked for: None -> 1, a positive integer -> itself, -1 -> 0, which stands for all there are."""
+    expected = "None, -1 or an integer >= 1"
+    n_jobs = 1 if n_jobs is None else check_integer(n_jobs, "n_jobs", expected, minimum=-1)
+    if n_jobs == 0:
+        raise ValueError(f"n_jobs is 0; expected {expected}")
+    return max(n_jobs, 0)
+
+
+def check_random_state(random_state):
+    """A NumPy Generator from None, a seed, a Generator (itself) or a RandomState (which is advanced)."""
+    if random_state is None or isinstance(random_state, np.random.Generator):
+        return np.random.default_rng(random_state)
+    if isinstance(random_state, np.random.RandomState):
+        return np.random.default_rng(random_state.randint(2**32, size=4, dtype=np.uint32))
+    expected = "None, an integer >= 0, a numpy Generator or a RandomState"
+    return np.random.default_rng(check_integer(random_state, "random_state", expected, minimum=0))
+
+
+def check_level(name, levels, best):
+    """Index of the instruction level that an environment variable names; None: the best one."""
+    if not name:
+        return best
+    if name not in levels[: best + 1]:
+        raise ValueError(f"SDTWKIT_SIMD is {name!r}; this processor runs {', '.join(map(repr, levels[: best + 1]))}")
+    return levels.index(name)
+
+
+# ---- masks
+
+
+def sakoe_chiba_mask(n, m, radius):
+    """Band of Sakoe and Chiba around the diagonal, widened by the difference of lengths.
+
+    Cell (i, j) is admissible if and only if
+
+        j - i <= radius + max(m - n, 0)   and   i - j <= radius + max(n - m, 0),
+
+    the rule of ``window=radius``, which needs no mask in memory.
+
+    Parameters
+    ----------
+    n, m : int >= 1
+        Lengths of x (rows) and of y (columns).
+    radius : int >= 0
+        Half-width of the band in time steps.
+
+    Returns
+    -------
+    mask : bool array of shape (n, m)
+        True where a path may pass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is no integer, or too small.
+
+    References
+    ----------
+    Sakoe and Chiba, Dynamic programming algorithm optimization for spoken word recognition, IEEE TASSP 1978.
+
+    Examples
+    --------
+    >>> sakoe_chiba_mask(3, 4, radius=0).astype(int)
+    array([[1, 1, 0, 0],
+           [0, 1, 1, 0],
+           [0, 0, 1, 1]])
+    """
+    n, m = _check_size(n, "n"), _check_size(m, "m")
+    radius = min(check_integer(radius, "radius", "an integer >= 0", minimum=0), WIDEST)
+    offset = np.arange(m) - np.arange(n)[:, None]
+    return (offset <= radius + max(m - n, 0)) & (-offset <= radius + max(n - m, 0))
+
+
+def itakura_mask(n, m, max_slope):
+    """Parallelogram of Itakura between the first and the last cell, as in tslearn.
+
+    With the slopes s = max_slope n / m and t = n / (max_slope m), cell (i, j) is admissible if and only if
+
+        max(t j, n - 1 - s (m - 1 - j)) <= i <= min(s j, n - 1 - t (m - 1 - j)),
+
+    where each of the four bounds is rounded to two decimals first.
+
+    Parameters
+    ----------
+    n, m : int >= 1
+        Lengths of x (rows) and of y (columns).
+    max_slope : float >= 1
+        Steepest slope of the parallelogram, relative to n / m; its inverse is the flattest.
+
+    Returns
+    -------
+    mask : bool array of shape (n, m)
+        True where a path may pass.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If n or m is no integer >= 1 or max_slope no finite number >= 1; if a row or a column would have no admissible
+        cell, so that no path exists.
+
+    References
+    ----------
+    Itakura, Minimum prediction residual principle applied to speech recognition, IEEE TASSP 1975.
+
+    Examples
+    --------
+    >>> itakura_mask(6, 6, max_slope=3).astype(int)
+    array([[1, 0, 0, 0, 0, 0],
+           [0, 1, 1, 1, 0, 0],
+           [0, 1, 1, 1, 1, 0],
+           [0, 1, 1, 1, 1, 0],
+           [0, 0, 1, 1, 1, 0],
+           [0, 0, 0, 0, 0, 1]])
+    """
+    n, m = _check_size(n, "n"), _check_size(m, "m")
+    slope = check_real(max_slope, "max_slope", "a finite number >= 1")
+    if not 1.0 <= slope < np.inf:
+        raise ValueError(f"max_slope is {slope}; expected a finite number >= 1")
+    steep, flat = slope * (n / m), (1.0 / slope) * (n / m)
+    i, j = np.arange(n)[:, None], np.arange(m)
+    # tslearn's order of operations and its rounding: bounds that are integers but for rounding errors stay integers.
+    lower = np.maximum(np.round(flat * j, 2), np.round((n - 1) - steep * (m - 1) + steep * j, 2))
+    upper = np.minimum(np.round(steep * j, 2), np.round((n - 1) - flat * (m - 1) + flat * j, 2))
+    mask = (lower <= i) & (i <= upper)
+    if not (mask.any(axis=0).all() and mask.any(axis=1).all()):
+        raise ValueError(
+            f"max_slope is {slope}; no path from (0, 0) to ({n - 1}, {m - 1}) keeps to it, take a larger one"
+        )
+    return mask
+
+
+def _check_size(n, name):
+    return check_integer(n, name, "an integer >= 1", minimum=1)

@@ -1,0 +1,281 @@
+"""AlignmentDP against its slow twin: every result, operator, dtype, setting, size and layout."""
+
+import math
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from reference import OPERATORS, OPTIONS, SETS, Alignment, Gibbs, path_cost, random_costs, value_scale
+
+from sdtwkit.dp import AlignmentDP
+
+DTYPES = (np.float64, np.float32)
+# Lanes, strips, tiles and checkpoints end at such sizes.
+SIDES = (1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 130, 200, 257, 300)
+OTHER_SIDES = (1, 2, 3, 5, 18, 33)
+BANDED = {"window": 2, "step_weights": (0.5, 2.0, 1.5), "open_begin": "y", "open_end": True}
+
+
+@pytest.fixture(params=OPERATORS, ids=str)
+def regularizer(request):
+    return request.param
+
+
+@pytest.fixture(params=OPTIONS.values(), ids=OPTIONS)
+def options(request):
+    return request.param
+
+
+@pytest.fixture(params=DTYPES, ids=["float64", "float32"])
+def dtype(request):
+    return request.param
+
+
+def close(actual, expected, scale, tolerance, dtype=np.float64):
+    assert np.asarray(actual).dtype == dtype
+    assert_allclose(np.float64(actual), np.float64(expected), rtol=0, atol=tolerance * float(scale))
+
+
+def check(C, Z, gamma=1.0, **options):
+    """Value, gradient, alignment, both second-order products and the path of one matrix, in the dtype of C."""
+    fast, slow = AlignmentDP(gamma, **options), Alignment(gamma, **options)
+    exact, direction, dtype = np.float64(C), np.float64(Z), C.dtype
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    weight = max(1, *options.get("step_weights", (1, 1, 1)))
+
+    value, H = slow.value_and_grad(exact)
+    tangent, product = slow.hvp(exact, direction)
+    E, vjp = slow.marginals(exact), slow.marginals_vjp(exact, direction)
+    second = max(1, abs(direction).max() * weight**2 / gamma if slow.regularizer else 1)
+
+    got_value, got_H = fast.value_and_grad(C)
+    close(got_value, value, value_scale(slow, exact), tolerance, dtype)
+    close(fast.value(C), value, value_scale(slow, exact), tolerance, dtype)
+    close(got_H, H, weight, tolerance, dtype)
+    close(fast.marginals(C), E, 1, tolerance, dtype)
+    got_tangent, got_product = fast.hvp(C, Z)
+    close(got_tangent, tangent, max(1, (H * abs(direction)).sum()), tolerance, dtype)
+    close(got_product, product, max(second, abs(product).max()), tolerance, dtype)
+    close(fast.marginals_vjp(C, Z), vjp, max(second, abs(vjp).max()), tolerance, dtype)
+
+    path, cost = fast.decode(C)
+    expected_path, expected_cost = slow.decode(exact)
+    close(cost, expected_cost, value_scale(slow, exact), tolerance, dtype)
+    assert path.dtype.kind == "i"
+    assert_array_equal(path, expected_path)
+
+
+# ---- one matrix
+
+
+@pytest.mark.parametrize("blocked", [0.0, 0.15], ids=["free", "blocked"])
+def test_everything_matches_the_twin(regularizer, options, dtype, blocked, rng):
+    for n, m in ((1, 1), (1, 4), (4, 1), (2, 2), (3, 5), (9, 7), (12, 21)):
+        C, Z = random_costs(rng, n, m, blocked), rng.normal(size=(n, m))
+        check(C.astype(dtype), Z.astype(dtype), 0.6, regularizer=regularizer, **options)
+
+
+@pytest.mark.parametrize("options", [{}, BANDED], ids=["plain", "banded"])
+@pytest.mark.parametrize("side", SIDES)
+def test_sizes_across_the_borders_of_blocks(regularizer, options, side, rng):
+    other = OTHER_SIDES[SIDES.index(side) % len(OTHER_SIDES)]
+    for shape in ((side, other), (other, side)):
+        check(rng.normal(size=shape), rng.normal(size=shape), 0.5, regularizer=regularizer, **options)
+
+
+@pytest.mark.parametrize("options", [{}, BANDED], ids=["plain", "banded"])
+@pytest.mark.parametrize("shape", [(64, 65), (130, 127), (257, 200), (300, 300)], ids=str)
+def test_large_matrices(regularizer, options, shape, rng):
+    check(rng.random(shape), rng.normal(size=shape), 0.2, regularizer=regularizer, **options)
+
+
+@pytest.mark.parametrize("open_end", SETS)
+@pytest.mark.parametrize("open_begin", SETS)
+def test_open_ends(regularizer, open_begin, open_end, rng):
+    for shape in ((1, 1), (1, 6), (6, 1), (10, 18)):
+        C, Z = rng.normal(size=(2, *shape))
+        check(C, Z, 0.6, regularizer=regularizer, open_begin=open_begin, open_end=open_end)
+
+
+@pytest.mark.parametrize("radius", [0, 1, 5, 100, 2**40])
+def test_a_band_follows_the_lengths(regularizer, radius, rng):
+    for shape in ((1, 9), (9, 1), (12, 12), (17, 30), (40, 16)):
+        C, Z = rng.normal(size=(2, *shape))
+        check(C, Z, 0.6, regularizer=regularizer, window=radius)
+
+
+def test_a_mask_is_the_same_as_forbidden_cells(regularizer, rng):
+    C, Z = rng.normal(size=(2, 20, 33))
+    mask = rng.random(C.shape) < 0.85
+    check(C, Z, 0.6, regularizer=regularizer, window=mask)
+    masked, free = AlignmentDP(regularizer=regularizer, window=mask), AlignmentDP(regularizer=regularizer)
+    forbidden = np.where(mask, C, np.inf)
+    assert masked.value(C) == free.value(forbidden)
+    assert_allclose(masked.marginals(C), free.marginals(forbidden), rtol=0, atol=1e-14)
+
+
+def test_float32_at_medium_size(regularizer, rng):
+    C, Z = rng.random((2, 60, 70)).astype(np.float32)
+    check(C, Z, 0.5, regularizer=regularizer)
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 100}, {"open_begin": "y", "open_end": "y"}], ids=str)
+def test_float32_keeps_four_digits_at_1000(options, rng):
+    x, y = rng.normal(size=(2, 1000)).cumsum(axis=1) / 10
+    C, Z = np.square(x[:, None] - y).astype(np.float32), rng.normal(size=(1000, 1000)).astype(np.float32)
+    dp = AlignmentDP(0.1, **options)
+    for method, arguments in (("value_and_grad", (C,)), ("hvp", (C, Z))):
+        for got, expected in zip(
+            getattr(dp, method)(*arguments), getattr(dp, method)(*map(np.float64, arguments)), strict=True
+        ):
+            close(got, expected, abs(expected).max(), 1e-4, np.float32)
+
+
+# ---- extremes
+
+exponents = st.floats(-12, 12)
+signed = st.builds(lambda sign, e: sign * 10.0**e, st.sampled_from([-1.0, 1.0]), exponents) | st.just(0.0)
+gammas = st.floats(-8, 8).map(lambda e: 10.0**e)
+
+
+@st.composite
+def extreme_costs(draw):
+    n, m = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    cells = st.lists(signed | st.just(math.inf), min_size=n * m, max_size=n * m)
+    return np.array(draw(cells)).reshape(n, m)
+
+
+some_options = st.sampled_from([{}, OPTIONS["weights"], OPTIONS["search"], OPTIONS["everything"], OPTIONS["knight"]])
+
+
+def reach(C, options):
+    return abs(C[C < np.inf]).max(initial=0) * max(1, *options.get("step_weights", (1,))) * sum(C.shape)
+
+
+@settings(max_examples=400)
+@given(C=extreme_costs(), gamma=gammas, options=some_options)
+def test_extreme_costs_and_gamma_match_the_exact_law(C, gamma, options):
+    dp, law, twin = AlignmentDP(gamma, **options), Gibbs(gamma, **options), Alignment(gamma, **options)
+    Z = np.linspace(-1, 1, C.size).reshape(C.shape)
+    value, H = dp.value_and_grad(C)
+    E, (tangent, product) = dp.marginals(C), dp.hvp(C, Z)
+    assert all(np.all(np.isfinite(result)) for result in (H, E, tangent, product, dp.marginals_vjp(C, Z)))
+    if not np.isfinite(law.value(C)):
+        assert value == np.inf
+        assert not (E.any() or H.any() or product.any() or tangent)
+        return
+    close(value, law.value(C), value_scale(twin, C), 1e-10)
+    assert_allclose(E.sum(axis=0)[C.shape[1] - 1 :: C.shape[1]] >= 0, True)
+    assert np.all((E >= 0) & (E <= 1 + 1e-12))
+    if reach(C, options) / gamma < 2**51:  # beyond, ties are lost in any form
+        weight = max(1, *options.get("step_weights", (1,)))
+        close(E, law.marginals(C), 1, 1e-10)
+        close(H, law.gradient(C), weight, 1e-10)
+        close(product, law.hessian_product(C, Z), weight**2 * C.size / gamma, 1e-10)
+        close(tangent, (law.gradient(C) * Z).sum(), weight * C.size, 1e-10)
+
+
+@settings(max_examples=200)
+@given(C=extreme_costs(), gamma=gammas, options=some_options)
+def test_extreme_costs_and_gamma_under_l2(C, gamma, options):
+    options = {**options, "regularizer": "l2"}
+    dp, twin = AlignmentDP(gamma, **options), Alignment(gamma, **options)
+    value, H = dp.value_and_grad(C)
+    expected, expected_H = twin.value_and_grad(C)
+    assert all(np.all(np.isfinite(result)) for result in (H, dp.marginals(C), *dp.hvp(C, np.ones(C.shape))[1:]))
+    if not np.isfinite(expected):
+        assert value == np.inf
+        assert not H.any()
+        return
+    close(value, expected, value_scale(twin, C), 1e-10)
+    rounding = 1e-14 * reach(C, options) / gamma  # weights are differences of values over gamma
+    if rounding < 1e-3:
+        close(H, expected_H, max(1, *options.get("step_weights", (1,))), 1e-10 + 10 * rounding)
+
+
+@settings(max_examples=200)
+@given(C=extreme_costs(), options=some_options)
+def test_extreme_costs_on_the_best_path(C, options):
+    dp, law = AlignmentDP(regularizer=None, **options), Gibbs(regularizer=None, **options)
+    value, (path, cost) = dp.value(C), dp.decode(C)
+    assert value == cost
+    if not np.isfinite(law.value(C)):
+        assert value == np.inf
+        assert path.shape == (0, 2)
+        return
+    keys = ("steps", "step_weights")
+    assert_allclose(value, law.value(C), rtol=0, atol=1e-14 * reach(C, options))
+    on_path = path_cost(C, path, **{key: options[key] for key in keys if key in options})
+    assert_allclose(value, on_path, rtol=0, atol=1e-14 * reach(C, options))
+
+
+@pytest.mark.parametrize(("gamma", "size"), [(1e-12, 1e30), (1e-8, 1e12), (1e8, 1e-12), (1e8, 1e12)], ids=str)
+def test_no_nan_at_any_ratio(regularizer, dtype, gamma, size, rng):
+    C = (size * rng.normal(size=(3, 30, 41))).astype(dtype)
+    Z = np.ones_like(C)
+    dp = AlignmentDP(gamma, regularizer=regularizer)
+    results = (*dp.value_and_grad(C), dp.marginals(C), *dp.hvp(C, Z), dp.marginals_vjp(C, Z))
+    assert all(np.all(np.isfinite(result)) for result in results)
+    assert_allclose(dp.marginals(C)[:, [0, -1], [0, -1]], 1, rtol=1e-6)
+
+
+# ---- nothing to align
+
+
+def test_a_blocked_problem_has_infinite_value_and_zero_derivatives(regularizer, dtype):
+    C = np.zeros((3, 4, 5), dtype)
+    C[1, :, 2] = np.inf
+    C[2] = np.inf
+    dp, Z = AlignmentDP(regularizer=regularizer), np.ones_like(C)
+    value, H = dp.value_and_grad(C)
+    assert np.isfinite(value[0])
+    assert_array_equal(value[1:], np.inf)
+    tangent, product = dp.hvp(C, Z)
+    for result in (H, dp.marginals(C), tangent, product, dp.marginals_vjp(C, Z)):
+        assert_array_equal(result[1:], 0)
+    paths, costs = dp.decode(C)
+    assert [len(path) for path in paths] == [5, 0, 0]
+    assert_array_equal(np.isinf(costs), [False, True, True])
+
+
+def test_a_forbidden_cell_stays_forbidden_under_weight_zero(regularizer):
+    C = np.ones((3, 3))
+    C[1] = np.inf
+    value, H = AlignmentDP(regularizer=regularizer, step_weights=(0, 0, 0)).value_and_grad(C)
+    assert value == np.inf
+    assert_array_equal(H, 0)
+
+
+def test_one_row_or_column_is_a_sum(regularizer, dtype, rng):
+    for shape in ((1, 1), (1, 50), (50, 1)):
+        C = rng.random(shape).astype(dtype)
+        value, H = AlignmentDP(0.5, regularizer=regularizer).value_and_grad(C)
+        offset = 0.25 * C.size if regularizer == "l2" else 0
+        assert_allclose(value, C.sum(dtype=np.float64) + offset, rtol=1e-12 if dtype == np.float64 else 1e-5)
+        assert_array_equal(H, 1)
+
+
+def test_hard_ties_prefer_diagonal_then_left_then_up(rng):
+    for shape in ((4, 4), (2, 6), (9, 3), (40, 21)):
+        for C in (np.zeros(shape), rng.integers(0, 2, shape).astype(float)):
+            for options in ({}, {"open_begin": "y"}, {"step_weights": (1, 2, 1)}, {"window": 1}):
+                twin = Alignment(regularizer=None, **options)
+                path, _ = AlignmentDP(**options).decode(C)
+                assert_array_equal(path, twin.decode(C)[0])
+                assert_array_equal(AlignmentDP(regularizer=None, **options).marginals(C), twin.marginals(C))
+
+
+def test_results_of_one_matrix_are_scalars_and_arrays_in_its_dtype(regularizer, dtype, rng):
+    C = rng.random((3, 4)).astype(dtype)
+    dp = AlignmentDP(regularizer=regularizer)
+    assert isinstance(dp.value(C), dtype)
+    assert isinstance(dp.hvp(C, C)[0], dtype)
+    assert isinstance(dp.decode(C)[1], dtype)
+    assert dp.value_and_grad(C)[1].dtype == dtype
+    assert dp.value(C[None]).shape == (1,)
+    assert dp.value((C * 9).astype(np.int32)).dtype == np.float64
+    assert dp.value(C.astype(np.float16)).dtype == np.float32
+    assert pickle.loads(pickle.dumps(dp)).value(C) == dp.value(C)
