@@ -511,15 +511,15 @@ def soft_dtw_hvp(x, y, dx, dy, gamma=1.0, **options):
 
 
 def subsequence_matches(query, series, k=1, **options):
-    """The k best disjoint (start, end, value), end included: every interval is tried, the best free one is taken."""
+    """The k best disjoint (start, end, value) of series[start:end]: all are tried, the best free one is taken."""
     intervals = [
-        (float(dtw(query, series[start : end + 1], **options)), start, end)
+        (float(dtw(query, series[start:end], **options)), start, end)
         for start in range(len(series))
-        for end in range(start, len(series))
+        for end in range(start + 1, len(series) + 1)
     ]
     matches = []
     for value, start, end in sorted(intervals):
-        if len(matches) < k and all(end < s or start > e for s, e, _ in matches):
+        if len(matches) < k and all(end <= s or start >= e for s, e, _ in matches):
             matches.append((start, end, value))
     return matches
 

@@ -33,7 +33,7 @@ template <class T> SDTW_FN Plain<T> select(bool first, Plain<T> a, Plain<T> b) {
 template <class T> struct HardMin {
   using Scalar = T;
   using State = Plain<T>;
-  static constexpr bool scaled = false;
+  static constexpr bool scaled = false, smooth = false;
   SDTW_FN State one() const { return {T(0)}; }
   SDTW_FN State unreachable() const { return {Real<T>::infinity()}; }
   SDTW_FN State arrive(State s, T c) const { return {s.value + c}; }
@@ -51,7 +51,7 @@ template <class T> struct HardMin {
 template <class T> struct SparseMin {
   using Scalar = T;
   using State = Plain<T>;
-  static constexpr bool scaled = false;
+  static constexpr bool scaled = false, smooth = true;
   T gamma, inverse_gamma;
   SDTW_FN State one() const { return {T(0)}; }
   SDTW_FN State unreachable() const { return {Real<T>::infinity()}; }
@@ -71,7 +71,9 @@ template <class T> struct SparseMin {
     const Three<T> q = {max2(tau - gl, T(0)), max2(tau - gd, T(0)), max2(tau - gu, T(0))};
     const T mean = ((q.left > 0 ? q.left * gl : T(0)) + (q.up > 0 ? q.up * gu : T(0))) +
                    (q.diag > 0 ? q.diag * gd : T(0));
-    return {{low + gamma * (mean + T(0.5) * dot(q, q))}, q};
+    // Three thirds are not quite 1 in float32; over a long path mass would drift.
+    const T r = T(1) / max2(sum(q), T(0.5));
+    return {{low + gamma * (mean + T(0.5) * dot(q, q))}, {q.left * r, q.diag * r, q.up * r}};
   }
   SDTW_FN Three<T> curve(Three<T> q, Three<T> b) const {
     const T l = q.left > 0 ? T(1) : T(0), d = q.diag > 0 ? T(1) : T(0), u = q.up > 0 ? T(1) : T(0);

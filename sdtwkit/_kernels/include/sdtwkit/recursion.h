@@ -6,7 +6,7 @@
 //     Vd(p) = <q, b>,  b_s = Vd(p - s) + v_s Z(p)       tangent in direction Z, weights v
 //
 // Starts are not special cells here: a schedule puts the state of an empty path where a
-// predecessor does not exist (left of column 0, diagonally before row 0), with weight 1.
+// predecessor does not exist (left of column 0, above row 0), with weight 1.
 #pragma once
 #include "scaled.h"
 

@@ -33,7 +33,7 @@ template <class T, bool Far = false> struct EntropyMin {
   using R = Real<T>;
   using Exponent = typename R::Exponent;
   using State = Scaled<T>;
-  static constexpr bool scaled = true;
+  static constexpr bool scaled = true, smooth = true;
   T gamma, inverse_gamma;
   T rate, rate_low;  // -log2(e)/gamma to twice the precision of T
 

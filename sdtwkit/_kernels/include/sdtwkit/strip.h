@@ -38,7 +38,7 @@ struct Tap {
 template <class T> struct OperatorParameters { T gamma, inverse_gamma, rate, rate_low; };
 
 // Per-lane weights: a start cell pays weight 1 for the step it enters by.
-template <class T> struct LaneWeights { T *left, *diag; T up, plain_left; };
+template <class T> struct LaneWeights { T *left, *up; T diag, plain_left; };
 
 template <class T> struct ForwardBlock {
   Index first, last;                    // steps [first, last)

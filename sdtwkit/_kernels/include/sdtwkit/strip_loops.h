@@ -46,7 +46,7 @@ SDTW_NOINLINE SDTW_TARGET void forward_lanes(const ForwardBlock<T>& b, Index t, 
   const Index lanes = count & -kLanes;  // lets the compiler drop the scalar remainder
   SDTW_IVDEP
   for (Index k = 0; k < lanes; ++k) {
-    const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag[begin + k], w.up} : Three<T>{1, 1, 1};
+    const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag, w.up[begin + k]} : Three<T>{1, 1, 1};
     const auto r = forward_cell<Masked, Weighted>(op, IO::load(before, k), IO::load(diag, k), IO::load(up, k),
                                                   cost[k], weights);
     IO::store(now, k, r.state);
@@ -57,7 +57,7 @@ SDTW_NOINLINE SDTW_TARGET void forward_lanes(const ForwardBlock<T>& b, Index t, 
     }
     if (Tangents) {
       const Three<T> incoming = {before.tangent[k], diag.tangent[k], up.tangent[k]};
-      const Three<T> v = {dw.left[begin + k], dw.diag[begin + k], dw.up};
+      const Three<T> v = {dw.left[begin + k], dw.diag, dw.up[begin + k]};
       const auto d = tangent_cell(op, r.q, incoming, direction[k], v);
       now.tangent[k] = d.value;
       if (Store) {
@@ -78,6 +78,17 @@ SDTW_FN void renormalise_lanes(const Op op, Index begin, Index count, Field<T> n
   for (Index k = 0; k < lanes; ++k) IO::store(now, k, op.renormalise(IO::load(now, k)));
 }
 
+// Ties go to any predecessor before a start. In row 0 the start stands in the place of up, the last; in column 0 it
+// stands in the place of left, so a tie with up must be turned.
+template <class Op, class T = typename Op::Scalar> SDTW_FN void prefer_up(const Op& op, const ForwardBlock<T>& b, Index t) {
+  using IO = StateIO<Op>;
+  for (Index p = t * b.stride; p < (t + 1) * b.stride; ++p) {
+    const Index at = (t - b.first) * b.pitch + p;
+    const T up = op.arrive(IO::load(b.state[(t + 2) % 3], p - b.stride), b.weights.up[p] * b.cost[at]).value;
+    if (b.q.left[at] > 0 && up == b.cost[at]) b.q.left[at] = T(0), b.q.up[at] = T(1);
+  }
+}
+
 // Lanes with a cell at step t, rounded outwards.
 SDTW_FN void active_lanes(Index t, Index rows, Index columns, Index stride, Index& begin, Index& count) {
   const Index low = t - columns + 1 > 0 ? t - columns + 1 : 0, high = t < rows - 1 ? t : rows - 1;
@@ -94,15 +105,13 @@ SDTW_TARGET void forward_steps(const ForwardBlock<T>& b) {
     const Field<T>&now = b.state[t % 3], &before = b.state[(t + 2) % 3], &twice = b.state[(t + 1) % 3];
     // The row above: column t is up of lane 0. Above row 0 lies nothing but the starts.
     const bool present = !b.first_strip && t >= b.above_first && t <= b.above_last;
+    const bool row_start = b.first_strip && (b.open_row || t == 0);
     for (Index p = 0; p < P; ++p) {
-      IO::store(before, p - P, present ? IO::load(b.above, t * P + p) : op.unreachable());
+      IO::store(before, p - P, present ? IO::load(b.above, t * P + p) : row_start ? op.one() : op.unreachable());
       if (Tangents) before.tangent[p - P] = present ? b.above.tangent[t * P + p] : T(0);
     }
     if (b.first_strip)
-      for (Index p = 0; p < P; ++p) {
-        IO::store(twice, p - P, b.open_row || t == 0 ? op.one() : op.unreachable());
-        if (Tangents) twice.tangent[p - P] = T(0);
-      }
+      for (Index p = 0; p < P; ++p) IO::store(twice, p - P, op.unreachable());
     // Starts in column 0 stand where its left neighbours would be, for this step only.
     const Index start = t * P;
     const bool starts = b.open_column && t < b.rows && !(b.first_strip && t == 0);
@@ -115,6 +124,8 @@ SDTW_TARGET void forward_steps(const ForwardBlock<T>& b) {
     Index begin, count;
     active_lanes(t, b.rows, b.columns, P, begin, count);
     forward_lanes<Op, Masked, Weighted, Store, Tangents>(b, t, begin, count);
+    if constexpr (Store && !Op::smooth)
+      if (starts) prefer_up(op, b, t);
     if (starts)
       for (Index p = start; p < start + P; ++p) {
         IO::store(before, p, op.unreachable());
@@ -161,7 +172,7 @@ SDTW_NOINLINE SDTW_TARGET void backward_lanes(const BackwardBlock<T>& b, Index t
     left[k] = p.left * visits;
     up[k] = p.up * visits;
     diag[k] = p.diag * visits;
-    const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag[begin + k], w.up} : Three<T>{1, 1, 1};
+    const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag, w.up[begin + k]} : Three<T>{1, 1, 1};
     expected[k] = Weighted ? (want_visits ? visits : visits * dot(p, weights)) : visits;
     if (Tangents) {
       const T moved = (left_d[k] + up_d[k + P]) + diag_d[k + P];

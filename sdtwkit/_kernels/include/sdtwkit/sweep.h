@@ -21,7 +21,7 @@ template <class T> struct Scratch {
   T *cost, *direction, *expected, *product;
   typename Real<T>::Exponent* limits;
   Three<T*> q, curved;
-  LaneWeights<T> weights, direction_weights, unit_weights;
+  LaneWeights<T> weights, direction_weights;
   T *left, *up, *diag[2], *left_d, *up_d, *diag_d[2];
   std::vector<Tap> taps, active;
   bool calling_thread = true;
@@ -38,8 +38,8 @@ template <class T> struct Scratch {
     T* w = weights_.reserve(4 * pitch);
     const double* u = pack.plan.request.weights;
     const bool unweighted = pack.plan.request.unweighted_direction;
-    weights = {w, w + pitch, T(u[2]), T(u[0])};
-    direction_weights = {w + 2 * pitch, w + 3 * pitch, unweighted ? T(1) : T(u[2]), unweighted ? T(1) : T(u[0])};
+    weights = {w, w + pitch, T(u[1]), T(u[0])};
+    direction_weights = {w + 2 * pitch, w + 3 * pitch, unweighted ? T(1) : T(u[1]), unweighted ? T(1) : T(u[0])};
     if (tangents) direction = direction_.reserve(kSteps * pitch), product = product_.filled(kSteps * out, T(0)) + kLanes;
     else direction = product = nullptr;
     q = curved = {nullptr, nullptr, nullptr};
@@ -64,11 +64,11 @@ template <class T> struct Scratch {
     const double* u = pack.plan.request.weights;
     const bool unweighted = pack.plan.request.unweighted_direction;
     for (Index k = 0; k < pack.pitch; ++k) {
-      const bool starts = s.first_row == 0 && k < pack.P;  // row 0 has no diagonal but its starts
+      const bool starts = s.first_row == 0 && k < pack.P;  // row 0 has no cell above, but its starts
       weights.left[k] = T(u[0]);
-      weights.diag[k] = starts ? T(1) : T(u[1]);
+      weights.up[k] = starts ? T(1) : T(u[2]);
       direction_weights.left[k] = unweighted ? T(1) : T(u[0]);
-      direction_weights.diag[k] = unweighted || starts ? T(1) : T(u[1]);
+      direction_weights.up[k] = unweighted || starts ? T(1) : T(u[2]);
     }
   }
   void clear_messages(bool tangents) {
