@@ -102,7 +102,7 @@ def test_transposition_changes_nothing(regularizer, begin, turned, C, gamma, wei
     value, H = AlignmentDP(gamma, step_weights=weights, **plain).value_and_grad(C)
     other, H_turned = AlignmentDP(gamma, step_weights=transposed(weights), **turned).value_and_grad(C.T)
     assert_allclose(other, value, rtol=0, atol=1e-12 * size(C, gamma))
-    if regularizer or begin is False and 0 not in weights and len(set(weights)) == 1:  # hard paths tie elsewhere
+    if regularizer or (begin is False and 0 not in weights and len(set(weights)) == 1):  # hard paths tie elsewhere
         assert_allclose(H_turned.T, H, rtol=0, atol=1e-9 + 1e-13 * size(C, gamma) / gamma)
 
 
@@ -118,8 +118,8 @@ def test_time_reversal_changes_nothing_without_l2(regularizer, C, gamma, window)
 
 @pytest.mark.parametrize("regularizer", ["entropy", None], ids=str)
 @given(C=matrices(), gamma=gammas, w=st.floats(0.1, 3))
-def test_time_reversal_of_the_symmetric_weights(regularizer, C, gamma, w):
-    """With weights (w, 2w, w) cell costs move from arrival to departure: the corners alone differ."""
+def test_time_reversal_under_one_weight_for_all_steps(regularizer, C, gamma, w):
+    """The first cell has weight 1, the others w: reversal exchanges the corners, nothing else."""
     dp = AlignmentDP(gamma, regularizer=regularizer, step_weights=(w, w, w))
     corners = (1 - w) * (C[0, 0] - C[-1, -1])
     assert_allclose(dp.value(C[::-1, ::-1]) + corners, dp.value(C), rtol=0, atol=1e-11 * size(C, gamma))
@@ -127,7 +127,7 @@ def test_time_reversal_of_the_symmetric_weights(regularizer, C, gamma, w):
 
 @every_operator
 @given(C=matrices(), gamma=gammas, shift=st.floats(-5, 5))
-def test_a_constant_on_one_row_of_costs_of_a_single_row_adds_up(regularizer, C, gamma, shift):
+def test_a_constant_adds_up_along_a_single_row(regularizer, C, gamma, shift):
     row = C[:1]
     dp = AlignmentDP(gamma, regularizer=regularizer)
     expected = dp.value(row) + shift * row.size
@@ -163,8 +163,8 @@ def test_alignment_is_a_law_of_paths(regularizer, C, gamma, weights, window):
 @every_operator
 @pytest.mark.parametrize(("begin", "end"), [("y", "y"), ("x", True), (True, False)])
 @given(C=matrices(), gamma=gammas)
-def test_one_step_leads_through_each_cut(regularizer, begin, end, C, gamma):
-    """Whatever the ends, a path has a start and an end: rows are all visited where only y is open."""
+def test_open_ends_leave_a_law_of_paths(regularizer, begin, end, C, gamma):
+    """Every path has a cell; rows are all visited where only y is open."""
     E = AlignmentDP(gamma, regularizer=regularizer, open_begin=begin, open_end=end).marginals(C)
     assert np.all((E >= 0) & (E <= 1 + 1e-12))
     assert E.sum() >= 1 - 1e-12

@@ -107,12 +107,13 @@ template <class T> class Pack {
     x_gradient_.filled(channels * x_pitch_, T(0));
     y_gradient_.filled(channels * y_pitch_, T(0));
   }
-  void write_series_gradients() const {
+  void write_series_gradients() {
     const Request& r = plan.request;
-    for (Index p = 0; p < P; ++p) {
-      if (r.x.gradient) write_gradient(r.x, n[p], p, x_gradient_.get() + p, x_pitch_, P);
-      if (r.y.gradient) write_gradient(r.y, m[p], p, y_gradient_.get() + y_origin_ * P + p, y_pitch_, -P);
-    }
+    if (r.x.gradient)
+      each_sample(r.x, static_cast<T*>(r.x.gradient), n, x_gradient_.get(), x_pitch_, P, [](T& g, T& lane) { g = lane; });
+    if (r.y.gradient)
+      each_sample(r.y, static_cast<T*>(r.y.gradient), m, y_gradient_.get() + y_origin_ * P, y_pitch_, -P,
+                  [](T& g, T& lane) { g = lane; });
   }
 
   // The admissible columns of a row (whatever a mask says further).
@@ -171,25 +172,35 @@ template <class T> class Pack {
       std::fill_n(x + c * x_pitch_, x_pitch_, samples(r.x, 0)[c]);
       std::fill_n(y + c * y_pitch_, y_pitch_, samples(r.y, 0)[c]);
     }
-    for (Index p = 0; p < P; ++p) {
-      read_samples(r.x, n[p], p, x + p, x_pitch_, P);
-      read_samples(r.y, m[p], p, y + y_origin_ * P + p, y_pitch_, -P);
-    }
+    const auto read = [](const T& sample, T& lane) { lane = sample; };
+    each_sample(r.x, static_cast<const T*>(r.x.data), n, x, x_pitch_, P, read);
+    each_sample(r.y, static_cast<const T*>(r.y.data), m, y + y_origin_ * P, y_pitch_, -P, read);
   }
   const T* samples(const SeriesArray& s, Index p) const {
     return static_cast<const T*>(s.data) + start(s, p) * plan.request.channels;
   }
-  void read_samples(const SeriesArray& s, Index length, Index p, T* lane, Index pitch_, Index step) const {
-    const T* from = samples(s, p);
+  // Calls body(sample, its lane); pairs innermost, so that every line of lanes is visited once.
+  template <class Sample, class Body>
+  void each_sample(const SeriesArray& s, Sample* data, const std::vector<Index>& length, T* lanes, Index pitch_,
+                   Index step, Body body) const {
     const Index channels = plan.request.channels;
-    for (Index i = 0; i < length; ++i, from += channels)
-      for (Index c = 0; c < channels; ++c) lane[c * pitch_ + i * step] = from[c];
-  }
-  void write_gradient(const SeriesArray& s, Index length, Index p, const T* lane, Index pitch_, Index step) const {
-    const Index channels = plan.request.channels;
-    T* to = static_cast<T*>(s.gradient) + start(s, p) * channels;
-    for (Index i = 0; i < length; ++i, to += channels)
-      for (Index c = 0; c < channels; ++c) to[c] = lane[c * pitch_ + i * step];
+    Sample* series[kPack];
+    Index longest = 0, shortest = length[0];
+    for (Index p = 0; p < P; ++p) {
+      series[p] = data + start(s, p) * channels;
+      longest = std::max(longest, length[p]), shortest = std::min(shortest, length[p]);
+    }
+    for (Index i = 0; i < longest; ++i)
+      for (Index c = 0; c < channels; ++c) {
+        T* lane = lanes + c * pitch_ + i * step;
+        const Index at = i * channels + c;
+        if (i < shortest) {
+          for (Index p = 0; p < P; ++p) body(series[p][at], lane[p]);
+        } else {
+          for (Index p = 0; p < P; ++p)
+            if (i < length[p]) body(series[p][at], lane[p]);
+        }
+      }
   }
 
   void lanes(const Strip& s, Index t0, Index t1, Index& begin, Index& end) const {
