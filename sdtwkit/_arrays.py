@@ -446,15 +446,14 @@ def check_vector(x, name, largest=False, like=None):
 
 
 def check_collection_cost(cost, X, Y):
-    """Refuse a cost that does not compare two collections of series."""
+    """Refuse a cost that does not compare two series, and series Y outside its domain; Y None is X."""
     if not cost.y_is_differentiable:
-        raise ValueError(
-            "this cost takes no two collections of series; expected a cost of two series, by name or object"
-        )
-    if not cost.fused:  # fused costs are defined everywhere
-        for name, series in (("X", X), ("Y", Y)):
-            for b in range(len(series)):
-                cost.check(series.item(b), series.item(b), f"{name}[{b}]")
+        raise ValueError("this cost does not compare two series; expected one that does, by name or object")
+    if cost.fused:  # defined everywhere
+        return
+    name, Y = ("X", X) if Y is None else ("Y", Y)
+    for b in range(len(Y)):
+        cost.check(X.item(0), Y.item(b), f"{name}[{b}]")
 
 
 def narrowed(array, dtype):

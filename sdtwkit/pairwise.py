@@ -112,7 +112,7 @@ def _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs):
     n_jobs = _options.check_n_jobs(n_jobs)
     X, Y = _arrays.as_collection_pair(X, Y, X_lengths, Y_lengths)
     cost = get_cost(cost)
-    _arrays.check_collection_cost(cost, X, X if Y is None else Y)
+    _arrays.check_collection_cost(cost, X, Y)
     mirrored = Y is None and cost.symmetric and _is_symmetric(recursion)
     Y = X if Y is None else Y
     _options.check_mask(recursion, 1, X.n_rows, Y.n_rows)

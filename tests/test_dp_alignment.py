@@ -262,7 +262,7 @@ def test_one_row_or_column_is_a_sum(regularizer, dtype, rng):
 
 def test_hard_ties_prefer_diagonal_then_left_then_up(rng):
     for shape in ((4, 4), (2, 6), (9, 3), (40, 21)):
-        for C in (np.zeros(shape), rng.integers(0, 2, shape).astype(float)):
+        for C in (np.zeros(shape), rng.integers(-1, 2, shape).astype(float)):
             for options in ({}, {"step_weights": (1, 2, 1)}, {"window": 1}):
                 twin = Alignment(regularizer=None, **options)
                 path, _ = AlignmentDP(**options).decode(C)

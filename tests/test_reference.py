@@ -64,6 +64,8 @@ def test_hard_ties_prefer_diagonal_then_left_then_up():
     assert_array_equal(path, np.repeat(np.arange(4), 2).reshape(4, 2))
     path, _ = Alignment(regularizer=None).decode(np.zeros((2, 4)))
     assert_array_equal(path, [[0, 0], [0, 1], [0, 2], [1, 3]])  # backwards: diagonal as soon as it can
+    path, _ = Alignment(regularizer=None).decode(np.array([[0.0, -1.0], [-1.0, 0.0]]))
+    assert_array_equal(path, [[0, 0], [1, 0], [1, 1]])  # left and up tie below the diagonal
     path, _ = Alignment(regularizer=None, open_begin="y").decode(np.zeros((1, 3)))
     assert_array_equal(path, [[0, 0], [0, 1], [0, 2]])  # to start is the last choice
 

@@ -22,21 +22,60 @@ template <class T> SDTW_FN void square_root(T* v, Index n) {
   for (Index k = 0; k < n; ++k) v[k] = std::sqrt(v[k]);
 }
 
+// Vectors of y at `Tile` consecutive steps: each lies P lanes before the last. With P = 1 every
+// load but one would cross a cache line (twice the time on Zen 5), so where the registers can be
+// shifted against each other the vectors are cut from two loads.
+template <int Tile, class T> struct Steps {
+  Vec<T> at[Tile];
+  SDTW_FN Steps(const T* y, Index stride) {
+#if SDTW_VECTOR_BYTES == 64
+    if (stride == 1 && Tile > 1) {
+      const Vec<T> before = load(y - width<T>()), here = load(y);
+      at[0] = here;
+      cut<1>(before, here);
+      return;
+    }
+#endif
+    SDTW_UNROLL
+    for (int s = 0; s < Tile; ++s) at[s] = load(y - s * stride);
+  }
+
+ private:
+#if SDTW_VECTOR_BYTES == 64
+  template <int S> SDTW_FN void cut(const Vec<T>& before, const Vec<T>& here) {
+    if constexpr (S < Tile) {
+      constexpr int w = int(64 / sizeof(T)) - S;
+      using I = typename Real<T>::Bits;
+      typedef I Mask __attribute__((vector_size(64)));
+      if constexpr (sizeof(T) == 8) {
+        at[S] = __builtin_shuffle(before, here, Mask{w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7});
+      } else {
+        at[S] = __builtin_shuffle(before, here, Mask{w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7, w + 8, w + 9,
+                                                     w + 10, w + 11, w + 12, w + 13, w + 14, w + 15});
+      }
+      cut<S + 1>(before, here);
+    }
+  }
+#endif
+};
+
 // Costs of `Tile` steps and of channels [first, last): a vector of x serves all steps, and the sums
 // stay in registers.
-template <class Cost, int Tile, class T>
+template <class Cost, int Tile, bool Single, class T>
 SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane, Index first, Index last) {
+  const Index stride = Single ? 1 : b.stride;
   T* cost = b.cost + (t - b.first) * b.pitch + lane;
   Vec<T> sum[Tile] = {};
   if (first > 0) {
     SDTW_UNROLL
     for (int s = 0; s < Tile; ++s) sum[s] = load(cost + s * b.pitch);
   }
-  const T *x = b.x + first * b.x_pitch + lane, *y = b.y + first * b.y_pitch + lane - t * b.stride;
+  const T *x = b.x + first * b.x_pitch + lane, *y = b.y + first * b.y_pitch + lane - t * stride;
   for (Index c = first; c < last; ++c, x += b.x_pitch, y += b.y_pitch) {
     const Vec<T> value = load(x);
+    const Steps<Tile, T> steps(y, stride);
     SDTW_UNROLL
-    for (int s = 0; s < Tile; ++s) sum[s] = Cost::add(sum[s], value, load(y - s * b.stride), b.parameter);
+    for (int s = 0; s < Tile; ++s) sum[s] = Cost::add(sum[s], value, steps.at[s], b.parameter);
   }
   if (last == b.channels) {
     SDTW_UNROLL
@@ -46,20 +85,22 @@ SDTW_FN void cost_tile(const SeriesBlock<T>& b, Index t, Index lane, Index first
   for (int s = 0; s < Tile; ++s) store(cost + s * b.pitch, sum[s]);
 }
 
-template <class Cost, class T> SDTW_FN void fill_channels(const SeriesBlock<T>& b, Index first, Index last) {
+template <class Cost, bool Single, class T> SDTW_FN void fill_channels(const SeriesBlock<T>& b, Index first, Index last) {
   Index t = b.first;
   for (; t + 8 <= b.last; t += 8)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 8>(b, t, lane, first, last);
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 8, Single>(b, t, lane, first, last);
   for (; t < b.last; ++t)
-    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1>(b, t, lane, first, last);
+    for (Index lane = b.begin; lane < b.end; lane += width<T>()) cost_tile<Cost, 1, Single>(b, t, lane, first, last);
 }
 
 // Many channels are summed in chunks whose samples stay in the first-level cache for the block.
 template <class Cost, class T> SDTW_TARGET void fill_costs(const SeriesBlock<T>& b) {
   constexpr Index chunk = 128 / sizeof(T);
-  if (b.channels == 1) fill_channels<Cost>(b, 0, 1);  // the most common case, without a loop over channels
-  else
-    for (Index c = 0; c < b.channels; c += chunk) fill_channels<Cost>(b, c, c + chunk < b.channels ? c + chunk : b.channels);
+  for (Index c = 0; c < b.channels; c += chunk) {
+    const Index last = c + chunk < b.channels ? c + chunk : b.channels;
+    if (b.stride == 1) fill_channels<Cost, true>(b, c, last);
+    else fill_channels<Cost, false>(b, c, last);
+  }
   if (Cost::needs_cost)
     for (Index t = b.first; t < b.last; ++t) square_root(b.cost + (t - b.first) * b.pitch + b.begin, b.end - b.begin);
 }
