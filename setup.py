@@ -1,4 +1,4 @@
-"""Everything static is in pyproject.toml; the extensions live here, because the compiler must be asked what it takes."""
+"""Everything static is in pyproject.toml; the extensions live here: the compiler must be asked what it takes."""
 
 import os
 import tempfile
@@ -12,7 +12,8 @@ from setuptools.command.build_ext import build_ext
 OPENMP_PROGRAM = "#include <omp.h>\nint main() { return omp_get_max_threads() < 1; }\n"
 # Comparisons may be turned into selections, sqrt into an instruction; both are needed for the loops to vectorise, and
 # neither changes a result. Never -ffast-math (infinities have meaning) and never -march=native (wheels travel).
-UNIX_FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-fno-math-errno", "-Wall", "-Wextra", "-Wno-psabi"]
+UNIX_FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-fno-math-errno", "-fvisibility=hidden"]
+UNIX_FLAGS += ["-Wall", "-Wextra", "-Wno-psabi"]  # psabi: vectors only travel between inlined functions
 DEBUG = os.environ.get("SDTWKIT_DEBUG") == "1"
 KERNELS = Path("sdtwkit", "_kernels")
 
@@ -37,7 +38,7 @@ class BuildExt(build_ext):
         for openmp in (["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]):
             if self._accepts(OPENMP_PROGRAM, openmp, openmp):
                 return flags + openmp[:2], link + openmp
-        return flags + ["-Wno-unknown-pragmas"], link
+        return [*flags, "-Wno-unknown-pragmas"], link
 
     def build_extensions(self):
         flags, link = self._flags()
@@ -49,7 +50,8 @@ class BuildExt(build_ext):
 
         def compile_in_parallel(sources, *args, **kwargs):
             with ThreadPoolExecutor(self.parallel or os.cpu_count() or 1) as pool:
-                return sum(pool.map(lambda source: compile_one_by_one([source], *args, **kwargs), sources), [])
+                objects = pool.map(lambda source: compile_one_by_one([source], *args, **kwargs), sources)
+                return [path for paths in objects for path in paths]
 
         self.compiler.compile = compile_in_parallel
         super().build_extensions()
