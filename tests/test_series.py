@@ -416,6 +416,26 @@ def test_results_do_not_depend_on_the_number_of_threads(cost, regularizer, rng):
         assert_array_equal(*matrices)
 
 
+def leave_nan_in_freed_memory():
+    for size in (50, 700, 2100, 5000, 20000, 100000, 400000):
+        blocks = [np.full(size, np.nan) for _ in range(4)]
+        del blocks
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_what_memory_held_before_does_not_show(n_jobs, rng):
+    """Lanes without a cell may compute on anything, but nothing of it may reach a result, not even as 0 * NaN."""
+    for _ in range(20):
+        x, y = rng.normal(size=(2, 300, 3))
+        leave_nan_in_freed_memory()
+        results = (
+            *soft_dtw_value_and_grad(x, y, GAMMA, n_jobs=n_jobs),
+            *soft_dtw_alignment(x, y, GAMMA, n_jobs=n_jobs),
+            *soft_dtw_hvp(x, y, x, y, GAMMA, n_jobs=n_jobs),
+        )
+        assert [bool(np.all(np.isfinite(result))) for result in results] == [True] * len(results)
+
+
 def test_several_python_threads_at_once(rng):
     x, y = rng.normal(size=(2, 6, 300, 2))
     expected = [soft_dtw_value_and_grad(a, b) for a, b in zip(x, y, strict=True)]

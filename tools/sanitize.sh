@@ -22,5 +22,5 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC
 levels=$("$python" -c 'from sdtwkit._kernels import alignment as a; print(*a.LEVELS[: a.best_level() + 1])')
 for level in $levels; do
   echo "---- $level"
-  SDTWKIT_SIMD=$level "$python" -m pytest -q -x -p no:cacheprovider tests/test_kernels.py
+  SDTWKIT_SIMD=$level "$python" -m pytest -q -x -s -p no:cacheprovider tests/test_kernels.py
 done

@@ -163,13 +163,14 @@ template <class T> class Pack {
     const Request& r = plan.request;
     const Index rows = strips[0].rows;
     x_pitch_ = round_up(n_max * P + pitch + kLanes, kLanes);
-    y_origin_ = m_max - 1 + rows;
+    // Lanes are rounded outwards for whole blocks, and a vector before them is read (fill.h): room on both sides.
+    y_origin_ = m_max - 1 + rows + kSteps + (2 * kLanes + P - 1) / P;
     y_pitch_ = round_up((y_origin_ + 1) * P + pitch + kLanes, kLanes);
-    T* x = x_.reserve(r.channels * x_pitch_);
+    T* x = x_.reserve(r.channels * x_pitch_ + kLanes) + kLanes;  // vectors may begin before lane 0
     T* y = y_.reserve(r.channels * y_pitch_);
     for (Index c = 0; c < r.channels; ++c) {
       // Lanes without a sample repeat one, so that their costs stay in the range of real ones.
-      std::fill_n(x + c * x_pitch_, x_pitch_, samples(r.x, 0)[c]);
+      std::fill_n(x + c * x_pitch_ - kLanes, x_pitch_, samples(r.x, 0)[c]);
       std::fill_n(y + c * y_pitch_, y_pitch_, samples(r.y, 0)[c]);
     }
     const auto read = [](const T& sample, T& lane) { lane = sample; };
@@ -213,7 +214,7 @@ template <class T> class Pack {
     b.first = t0, b.last = t1, b.stride = P, b.pitch = pitch, b.channels = plan.request.channels;
     lanes(s, t0, t1, b.begin, b.end);
     const Index x = s.first_row * P, y = (y_origin_ - s.first_column) * P;
-    b.x = x_.get() + x, b.x_pitch = x_pitch_;
+    b.x = x_.get() + kLanes + x, b.x_pitch = x_pitch_;
     b.y = y_.get() + y, b.y_pitch = y_pitch_;
     b.cost = cost, b.weight = weight, b.weight_pitch = out_pitch();
     b.x_gradient = x_gradient_.get() + x, b.y_gradient = y_gradient_.get() + y;
