@@ -13,6 +13,7 @@ from . import _arrays, _options, _words
 from ._kernels import alignment as _kernels
 
 _OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.SPARSE}
+_RANK = {(1, 1): 0, (0, 1): 1, (1, 0): 2}  # ties go to the diagonal, left, up, then as the steps were given
 _SINGLE = np.dtype(np.float32)
 _DOUBLE = np.dtype(np.float64)
 
@@ -51,7 +52,9 @@ class Problem(NamedTuple):
             rules.open_end,
         )
         if not rules.default_steps:
-            request.general_steps(np.array(rules.steps, dtype=np.int64), np.array(rules.step_weights))
+            order = sorted(range(len(rules.steps)), key=lambda s: _RANK.get(rules.steps[s], len(_RANK)))
+            steps = np.array([rules.steps[s] for s in order], dtype=np.int64)
+            request.general_steps(steps, np.array([rules.step_weights[s] for s in order]))
         if self.x is not None:
             cost, parameter = self.fused
             x, y = self.x.data, self.y.data

@@ -20,7 +20,8 @@ class AlignmentDP:
         Smoothing, in units of the costs; towards 0 the value becomes that of the best path.
     regularizer : {"entropy", "l2", None}, default "entropy"
         "entropy" gives soft-DTW: every path counts, with weight exp(-cost / gamma). "l2" gives sparse alignments. None
-        is classical DTW, and gamma is ignored; among equal predecessors the diagonal wins, then left, then up.
+        is classical DTW, and gamma is ignored; among equal predecessors the diagonal wins, then left, then up, then
+        other steps as given, then a start.
     steps : tuple of (di, dj), default ((0, 1), (1, 1), (1, 0))
         Moves of a path: rows and columns it advances. Other sets than this one are served by a slower general kernel
         in float64 with tables of the size of the costs.

@@ -155,7 +155,8 @@ def _smooth_max(x, gamma, regularizer):
     if regularizer is None:
         q[best] = 1
         return high, q
-    u = (x - high) / gamma  # <= 0, exactly 0 at the best, -inf off the support
+    with np.errstate(over="ignore"):
+        u = (x - high) / gamma  # <= 0, exactly 0 at the best, -inf off the support
     if regularizer == "entropy":
         weights = np.exp(u)
         total = weights.sum()
