@@ -36,7 +36,6 @@ class Task(NamedTuple):
     cells: int
     bar: float
     aim: float
-    calls: int = 1  # short calls are repeated within one measurement
 
 
 def ours(kind, data):
@@ -71,20 +70,25 @@ def tasks():
         Task("same, 1x2000x2000", "torch_loss", batch(1, 2000, 2000), 2000**2, 20, 40),
         Task("pairwise soft matrix, 40 x 275", "soft_matrix", walks, upper, 35, 60),
         Task("pairwise hard matrix, 40 x 275", "hard_matrix", walks, upper, 15, 30),
-        Task("soft call, 20x20", "soft", pair(20, 20), 400, 1, 1, calls=200),
-        Task("hard call, 20x20", "hard", pair(20, 20), 400, 0, 0, calls=200),
+        Task("soft call, 20x20", "soft", pair(20, 20), 400, 1, 1),
+        Task("hard call, 20x20", "hard", pair(20, 20), 400, 0, 0),
     ]
 
 
-def interleaved_best(functions, rounds, calls):
-    """{label: best seconds for one call}."""
+def seconds_of(function, calls=1):
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - start) / calls
+
+
+def interleaved_best(functions, rounds):
+    """{label: best seconds for one call}; short calls are repeated for 20 ms, so that all are measured warm."""
+    calls = {label: max(1, int(0.02 / seconds_of(function))) for label, function in functions.items()}
     best = dict.fromkeys(functions, np.inf)
     for _ in range(rounds):
         for label, function in functions.items():
-            start = time.perf_counter()
-            for _ in range(calls):
-                function()
-            best[label] = min(best[label], (time.perf_counter() - start) / calls)
+            best[label] = min(best[label], seconds_of(function, calls[label]))
     return best
 
 
@@ -109,7 +113,7 @@ def measure(task, peers, rounds):
     values = {label: function() for label, function in functions.items()}  # compiles what is compiled at first use
     for label, value in values.items():
         check_same(f"{task.name}, {label}", values["sdtwkit"], value)
-    seconds = interleaved_best(functions, rounds, task.calls)
+    seconds = interleaved_best(functions, rounds)
     own = seconds.pop("sdtwkit")
     row = {"task": task.name, "seconds": own, "ns per cell": own / task.cells * 1e9, "bar": task.bar, "aim": task.aim}
     row["peers"] = {label: {"seconds": s, "ratio": s / own} for label, s in seconds.items()}
@@ -130,18 +134,21 @@ def threads_rows(rounds):
         "one pair 4000x4000, gradient": lambda jobs: sdtwkit.soft_dtw_value_and_grad(*long, n_jobs=jobs),
     }
     for name, work in works.items():
-        best = interleaved_best({1: lambda work=work: work(1), 2: lambda work=work: work(2)}, rounds, 1)
+        best = interleaved_best({1: lambda work=work: work(1), 2: lambda work=work: work(2)}, rounds)
         yield {"task": f"two threads, {name}", "ratio": best[1] / best[2], "bar": 1.7}
 
 
+# The peak of the process as the kernel keeps it; getrusage would begin with the peak of the parent.
 MEMORY = """
-import resource, numpy as np, sdtwkit
+import numpy as np, sdtwkit
+def peak():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=({n}, 1)), rng.normal(size=({n}, 1))
 sdtwkit.soft_dtw_value_and_grad(x[:50], y[:50])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 sdtwkit.soft_dtw_value_and_grad(x, y)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(peak() - before)
 """
 
 
@@ -218,7 +225,7 @@ def main():
     rows = [measure(task, peers, rounds) for task in tasks() if not options.task or options.task in task.name]
     if not options.task:
         rows += [*threads_rows(rounds), import_row()]
-        if not options.quick:
+        if not options.quick and Path("/proc/self/status").exists():
             rows.append(memory_row())
     print(table(rows, options.markdown))
     if options.json:

@@ -1,166 +1,262 @@
-"""The packages that sdtwkit is measured against: one class each, with the layout conversions outside the timed calls.
+"""Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
-A peer offers any of the methods below; each takes NumPy arrays in our layout and returns a function without arguments
-that does the work and returns the value(s) in our convention (squared Euclidean costs, sums, no root). A peer that is
-not installed is left out; adding one is adding a class to PEERS.
-
-    soft(x, y)                 soft-DTW of a pair (n, d), (m, d), gamma 1
-    soft_grad(x, y)            value of the same; the gradient to x (and y where it can) is computed
-    hard(x, y)                 DTW of a pair
-    torch_loss(X, Y)           forward and backward of the mean-free batch loss (B, n, d), (B, m, d) in float32
-    soft_matrix(X), hard_matrix(X)   all pairs of (B, n) univariate series
+An adaptor has one method per operation it can do (soft_value, soft_value_and_grad, loss, soft_matrix, hard_value,
+hard_matrix). The method converts layouts, which is not timed, and returns what is timed (`run`) and how to read its
+result in our convention (`answer`): squared Euclidean cost, hard DTW without root. To add a peer, add a class and a
+line in PEERS.
 """
 
 import importlib
 import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 
-class Tslearn:
-    package = "tslearn"
+class Answer(NamedTuple):
+    """A result in our convention; NaN marks entries that the library does not compute."""
 
-    def __init__(self):
-        self.metrics = importlib.import_module("tslearn.metrics")
-
-    def soft(self, x, y):
-        return lambda: self.metrics.soft_dtw(x, y, gamma=1.0)
-
-    def hard(self, x, y):
-        return lambda: self.metrics.dtw(x, y) ** 2
-
-    def soft_matrix(self, X):
-        X = X[:, :, None]
-        return lambda: self.metrics.cdist_soft_dtw(X, gamma=1.0)
-
-    def hard_matrix(self, X):
-        X = X[:, :, None]
-        return lambda: self.metrics.cdist_dtw(X) ** 2
-
-    def torch_loss(self, X, Y):
-        torch = importlib.import_module("torch")
-        loss = self.metrics.SoftDTWLossPyTorch(gamma=1.0)
-        return backward(torch, loss, X, Y)
+    value: np.ndarray | float
+    grad_x: np.ndarray | None = None
 
 
-class Aeon:
-    package = "aeon"
-
-    def __init__(self):
-        self.distances = importlib.import_module("aeon.distances")
-
-    def soft(self, x, y):
-        x, y = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
-        return lambda: self.distances.soft_dtw_distance(x, y, gamma=1.0)
-
-    def hard(self, x, y):
-        x, y = np.ascontiguousarray(x.T), np.ascontiguousarray(y.T)
-        return lambda: self.distances.dtw_distance(x, y)
-
-    def soft_matrix(self, X):
-        X = X[:, None, :]
-        return lambda: self.distances.soft_dtw_pairwise_distance(X, gamma=1.0)
-
-    def hard_matrix(self, X):
-        X = X[:, None, :]
-        return lambda: self.distances.dtw_pairwise_distance(X)
+class Prepared(NamedTuple):
+    run: Callable[[], object]
+    answer: Callable[[object], Answer]
 
 
-class Dtaidistance:
-    package = "dtaidistance"
+class Peer:
+    """A library; subclasses name it and add operations."""
 
-    def __init__(self):
-        self.dtw = importlib.import_module("dtaidistance.dtw")
+    name = distribution = module = ""
+    unsigned = False  # returns |value|
+    skips_diagonal = ()  # operations that leave the diagonal of a symmetric matrix at 0
+    note = ""
 
-    def hard(self, x, y):
-        x, y = x[:, 0].copy(), y[:, 0].copy()
-        return lambda: self.dtw.distance_fast(x, y) ** 2
+    def installed(self):
+        return importlib.util.find_spec(self.module.partition(".")[0]) is not None
 
-    def hard_matrix(self, X):
-        return lambda: self.dtw.distance_matrix_fast(X, parallel=False) ** 2
-
-
-class SoftDtw:
-    package = "soft-dtw"
-
-    def __init__(self):
-        self.sdtw = importlib.import_module("sdtw")
-        self.cost = importlib.import_module("sdtw.distance").SquaredEuclidean
-
-    def soft(self, x, y):
-        return lambda: self.sdtw.SoftDTW(self.cost(x, y), gamma=1.0).compute()
-
-    def soft_grad(self, x, y):
-        def run():
-            cost = self.cost(x, y)
-            program = self.sdtw.SoftDTW(cost, gamma=1.0)
-            value = program.compute()
-            cost.jacobian_product(program.grad())
-            return value
-
-        return run
-
-
-class SdtwDiv:
-    package = "sdtw-div"
-
-    def __init__(self):
-        self.ops = importlib.import_module("sdtw_div.numba_ops")
-
-    def soft(self, x, y):  # half squared Euclidean inside: the same problem at sqrt(2) times the series
-        x, y = x * np.sqrt(2), y * np.sqrt(2)
-        return lambda: self.ops.sdtw(x, y, gamma=1.0)
-
-    def soft_grad(self, x, y):
-        x, y = x * np.sqrt(2), y * np.sqrt(2)
-        return lambda: self.ops.sdtw_value_and_grad(x, y, gamma=1.0)[0]
-
-
-class Pysdtw:
-    package = "pysdtw"
-
-    def __init__(self):
-        self.pysdtw = importlib.import_module("pysdtw")
-
-    def torch_loss(self, X, Y):
-        torch = importlib.import_module("torch")
-        return backward(torch, self.pysdtw.SoftDTW(gamma=1.0, use_cuda=False), X, Y)
-
-
-class Ddtw:
-    package = "ddtw"
-
-    def __init__(self):
-        self.ddtw = importlib.import_module("ddtw")
-
-    def torch_loss(self, X, Y):
-        torch = importlib.import_module("torch")
-        program = self.ddtw.SDTW(gamma=1.0, normalization="none")
-        return backward(torch, lambda x, y: len(X) * program(x, y), X, Y)  # it returns the mean over the batch
-
-
-def backward(torch, loss, X, Y):
-    """Forward and backward of a torch loss to x alone, which favours the peer: we compute both gradients."""
-
-    def run():
-        x = torch.tensor(X, requires_grad=True)
-        values = loss(x, torch.tensor(Y))
-        values.sum().backward()
-        return values.detach().numpy()
-
-    return run
-
-
-PEERS = [Tslearn, Aeon, Dtaidistance, SoftDtw, SdtwDiv, Pysdtw, Ddtw]
-
-
-def installed():
-    """{label: peer} of those that are here."""
-    found = {}
-    for peer in PEERS:
+    def version(self):
         try:
-            version = importlib.metadata.version(peer.package)
-            found[f"{peer.package} {version}"] = peer()
-        except (importlib.metadata.PackageNotFoundError, ImportError):
-            continue
-    return found
+            return importlib.metadata.version(self.distribution)
+        except importlib.metadata.PackageNotFoundError:
+            return "no version"
+
+    def load(self):
+        return importlib.import_module(self.module)
+
+    def prepare(self, operation, problem):
+        """-> Prepared, or None if the library lacks the operation."""
+        method = getattr(self, operation, None)
+        return None if method is None else method(problem)
+
+    def cells(self, operation, problem):
+        return problem.cells(diagonal=operation not in self.skips_diagonal)
+
+
+class Ours(Peer):
+    name = distribution = module = "sdtwkit"
+
+    def __init__(self, n_jobs=None):
+        self.n_jobs = n_jobs
+
+    def soft_value(self, problem):
+        f, (x, y, gamma, _) = self.load().soft_dtw, problem
+        return Prepared(lambda: f(x, y, gamma, n_jobs=self.n_jobs), Answer)
+
+    def soft_value_and_grad(self, problem):
+        f, (x, y, gamma, _) = self.load().soft_dtw_value_and_grad, problem
+        return Prepared(lambda: f(x, y, gamma, n_jobs=self.n_jobs), lambda result: Answer(result[0], result[1]))
+
+    def loss(self, problem):
+        run, _ = self.soft_value_and_grad(problem)
+        return Prepared(run, lambda result: Answer(result[0].sum(), result[1]))
+
+    def soft_matrix(self, problem):
+        f, x, gamma = self.load().cdist_soft_dtw, problem.x, problem.gamma
+        return Prepared(lambda: f(x, gamma=gamma, n_jobs=self.n_jobs), Answer)
+
+    def hard_value(self, problem):
+        f, (x, y, _, _) = self.load().dtw, problem
+        return Prepared(lambda: f(x, y, n_jobs=self.n_jobs), Answer)
+
+    def hard_matrix(self, problem):
+        f, x = self.load().cdist_dtw, problem.x
+        return Prepared(lambda: f(x, n_jobs=self.n_jobs), Answer)
+
+
+class SoftDTWPackage(Peer):
+    """Mensch and Blondel's Cython package; the gradient is pulled back to x by its own Jacobian product."""
+
+    name, distribution, module = "soft-dtw", "soft-dtw", "sdtw"
+
+    def soft_value(self, problem):
+        distance, soft_dtw, (x, y, gamma, _) = *self._classes(), problem
+        return Prepared(lambda: soft_dtw(distance(x, y), gamma=gamma).compute(), Answer)
+
+    def soft_value_and_grad(self, problem):
+        distance, soft_dtw, (x, y, gamma, _) = *self._classes(), problem
+
+        def run():
+            cost = distance(x, y)
+            dtw = soft_dtw(cost, gamma=gamma)
+            return dtw.compute(), cost.jacobian_product(dtw.grad())
+
+        return Prepared(run, lambda result: Answer(*result))
+
+    def _classes(self):
+        return importlib.import_module("sdtw.distance").SquaredEuclidean, self.load().SoftDTW
+
+
+class SoftDTWDivergences(Peer):
+    """Its cost is half the squared distance: series are scaled by sqrt(2), and gradients back."""
+
+    name, distribution, module = "sdtw_div", "sdtw_div", "sdtw_div.numba_ops"
+
+    def soft_value(self, problem):
+        f, x, y = self.load().sdtw, problem.x * np.sqrt(2), problem.y * np.sqrt(2)
+        return Prepared(lambda: f(x, y, problem.gamma), Answer)
+
+    def soft_value_and_grad(self, problem):
+        f, x, y = self.load().sdtw_value_and_grad, problem.x * np.sqrt(2), problem.y * np.sqrt(2)
+        return Prepared(lambda: f(x, y, problem.gamma), lambda r: Answer(r[0], r[1] * np.sqrt(2)))
+
+
+class TorchPeer(Peer):
+    """Losses of torch tensors: forward and backward to x alone (ours returns both gradients)."""
+
+    def loss_function(self, gamma):
+        raise NotImplementedError
+
+    def scale(self, problem):
+        """What turns the library's reduction into the sum over the batch."""
+        return 1
+
+    def loss(self, problem):
+        import torch
+
+        torch.set_num_threads(1)
+        x, y = torch.tensor(problem.x, requires_grad=True), torch.tensor(problem.y)
+        f, scale = self.loss_function(problem.gamma), self.scale(problem)
+
+        def run():
+            value = f(x, y).sum()
+            return value, torch.autograd.grad(value, x)[0]
+
+        return Prepared(run, lambda result: Answer(*(scale * part.detach().numpy() for part in result)))
+
+
+class PySDTW(TorchPeer):
+    name = distribution = module = "pysdtw"
+
+    def loss_function(self, gamma):
+        return self.load().SoftDTW(gamma=gamma, use_cuda=False)
+
+
+class Maghoumi(TorchPeer):
+    """pytorch-softdtw-cuda: a single file, soft_dtw_cuda.py, that its users copy; its CPU path."""
+
+    name, distribution, module = "Maghoumi", "pytorch-softdtw-cuda", "soft_dtw_cuda"
+
+    def loss_function(self, gamma):
+        return self.load().SoftDTW(use_cuda=False, gamma=gamma)
+
+
+class DDTW(TorchPeer):
+    name, distribution, module = "ddtw", "ddtw", "ddtw.ddtw_variants"
+
+    def loss_function(self, gamma):
+        return self.load().SDTW(gamma=gamma, normalization="none", backend="cpu_numba")
+
+    def scale(self, problem):
+        return len(problem.x)  # it returns the mean
+
+
+class TSLearn(TorchPeer):
+    name, distribution, module = "tslearn", "tslearn", "tslearn.metrics"
+    skips_diagonal = ("hard_matrix",)
+
+    def loss_function(self, gamma):
+        return self.load().SoftDTWLossPyTorch(gamma=gamma)
+
+    def loss(self, problem):
+        return super().loss(problem) if importlib.util.find_spec("torch") else None
+
+    def soft_value(self, problem):
+        f, (x, y, gamma, _) = self.load().soft_dtw, problem
+        return Prepared(lambda: f(x, y, gamma=gamma), Answer)
+
+    def soft_matrix(self, problem):
+        f, x, gamma = self.load().cdist_soft_dtw, problem.x[:, :, None], problem.gamma
+        return Prepared(lambda: f(x, gamma=gamma), Answer)
+
+    def hard_value(self, problem):
+        f, (x, y, _, _) = self.load().dtw, problem
+        return Prepared(lambda: f(x, y), lambda result: Answer(result**2))
+
+    def hard_matrix(self, problem):
+        f, x = self.load().cdist_dtw, problem.x[:, :, None]
+        return Prepared(lambda: f(x), lambda result: Answer(result**2))
+
+
+class Aeon(Peer):
+    name, distribution, module = "aeon", "aeon", "aeon.distances"
+    unsigned = True
+    skips_diagonal = ("soft_matrix", "hard_matrix")
+    note = "aeon returns |soft-DTW|, and 0 on the diagonal of a matrix: compared in absolute value, off the diagonal."
+
+    def soft_value(self, problem):
+        f, x, y = self.load().soft_dtw_distance, *self._channels_first(problem)
+        return Prepared(lambda: f(x, y, gamma=problem.gamma), Answer)
+
+    def soft_matrix(self, problem):
+        f, x = self.load().soft_dtw_pairwise_distance, problem.x[:, None, :]
+        return Prepared(lambda: f(x, gamma=problem.gamma), lambda result: Answer(without_diagonal(result)))
+
+    def hard_value(self, problem):
+        f, x, y = self.load().dtw_distance, *self._channels_first(problem)
+        return Prepared(lambda: f(x, y), Answer)
+
+    def hard_matrix(self, problem):
+        f, x = self.load().dtw_pairwise_distance, problem.x[:, None, :]
+        return Prepared(lambda: f(x), Answer)
+
+    def _channels_first(self, problem):
+        return (np.ascontiguousarray(series.T) for series in (problem.x, problem.y))
+
+
+class DTAIDistance(Peer):
+    """Its C code, through the calls that its documentation recommends for speed."""
+
+    name, distribution, module = "dtaidistance", "dtaidistance", "dtaidistance.dtw"
+    skips_diagonal = ("hard_matrix",)
+
+    def hard_value(self, problem):
+        f, x, y = self.load().distance_fast, problem.x.ravel(), problem.y.ravel()
+        return Prepared(lambda: f(x, y), lambda result: Answer(result**2))
+
+    def hard_matrix(self, problem):
+        f, x = self.load().distance_matrix_fast, problem.x
+        return Prepared(lambda: f(x, parallel=False), lambda result: Answer(result**2))
+
+
+def without_diagonal(matrix):
+    """(B, B) -> a copy with NaN on the diagonal."""
+    matrix = matrix.copy()
+    np.fill_diagonal(matrix, np.nan)
+    return matrix
+
+
+OURS = Ours()
+PEERS = [OURS, SoftDTWPackage(), SoftDTWDivergences(), TSLearn(), Aeon(), DTAIDistance(), PySDTW(), Maghoumi(), DDTW()]
+
+
+def installed_peers():
+    """Ours and every other library of the registry that this interpreter finds."""
+    return [peer for peer in PEERS if peer.installed()]
+
+
+def peer_named(name):
+    return next(peer for peer in PEERS if peer.name == name)

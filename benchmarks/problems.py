@@ -1,0 +1,59 @@
+"""The data of every benchmark: seeded, in one layout (time first), the same for this library and for its peers."""
+
+import importlib.util
+from typing import NamedTuple
+
+import numpy as np
+
+TRACE_COUNT, TRACE_LENGTH = 40, 275
+
+
+class Problem(NamedTuple):
+    """Series to align: x with y item by item, or all pairs of x when y is None."""
+
+    x: np.ndarray  # (n, d), (B, n, d) or, with y None, (B, n)
+    y: np.ndarray | None  # (m, d), (B, m, d) or None
+    gamma: float = 1.0
+    source: str = "z-normalised random walks"
+
+    def cells(self, diagonal=True):
+        """Cells of all tables: pairs x n x m; a symmetric matrix has B (B + 1) / 2 pairs, B fewer without diagonal."""
+        if self.y is None:
+            count, n = self.x.shape
+            return (count * (count + 1) // 2 - (0 if diagonal else count)) * n * n
+        pairs = len(self.x) if self.x.ndim == 3 else 1
+        return pairs * self.x.shape[-2] * self.y.shape[-2]
+
+
+def walks(shape, seed):
+    """Random walks along the last axis, each of mean 0 and variance 1 (as UCR series are) -> float64 of this shape."""
+    steps = np.random.default_rng(seed).standard_normal(shape)
+    walk = np.cumsum(steps, axis=-1)
+    walk -= walk.mean(axis=-1, keepdims=True)
+    return walk / walk.std(axis=-1, keepdims=True)
+
+
+def univariate_pair(n, dtype=np.float64):
+    """One pair of walks of length n, d=1."""
+    return Problem(*(walks((n,), seed)[:, None].astype(dtype) for seed in (1, 2)))
+
+
+def feature_batch(count, n, m, d=12, dtype=np.float32):
+    """count pairs of d-dimensional uniform noise, as in the torch libraries' own benchmarks (torch.rand)."""
+    rng = np.random.default_rng(3)
+    return Problem(*(rng.random((count, length, d)).astype(dtype) for length in (n, m)), source="uniform noise")
+
+
+def walk_collection(count=TRACE_COUNT, n=TRACE_LENGTH):
+    """All pairs of `count` walks of length n."""
+    return Problem(walks((count, n), 4), None)
+
+
+def trace_collection(count=TRACE_COUNT):
+    """All pairs of the first series of UCR's Trace where tslearn, which ships it, is installed; else walks."""
+    if importlib.util.find_spec("tslearn") is None:
+        return walk_collection(count)
+    from tslearn.datasets import CachedDatasets
+
+    series = CachedDatasets().load_dataset("Trace")[0]
+    return Problem(np.ascontiguousarray(series[:count, :, 0], dtype=np.float64), None, source="UCR Trace")
