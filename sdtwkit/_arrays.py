@@ -109,6 +109,9 @@ class Matrices:
 def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y")):
     """The two arguments of a pair function as two Series of equal B, channels and dtype."""
     x, y = _pack_both(x, y, PAIR, x_lengths, y_lengths, names)
+    if x.form == y.form == "single":
+        _check_same_channels(x, y, names)
+        return x, y
     if x.form != y.form and "single" in (x.form, y.form):
         raise ValueError(
             f"{_count(x, names[0])}, {_count(y, names[1])}; expected two single series or two collections "
@@ -173,6 +176,8 @@ def _check_same_channels(x, y, names):
 
 def read_series(value, forms, name):
     """-> (array or list of arrays, in their own dtypes; form). `forms` is PAIR or COLLECTION."""
+    if type(value) is ndarray and value.ndim in forms and value.dtype.char in _KERNEL_DTYPE:
+        return value, forms[value.ndim]  # nothing to read, and nothing wrong
     if isinstance(value, (list, tuple)) and not (value and isinstance(value[0], (Number, np.generic))):
         return _read_items(value, name), "list"
     array = _read(value, name)

@@ -38,20 +38,23 @@ class Problem(NamedTuple):
 
     def request(self, dtype):
         rules = self.recursion
+        usual = rules.default_steps
         request = _kernels.Request(
-            dtype == _SINGLE, self.n_pairs, self.x_lengths, self.y_lengths, self.x_index, self.y_index
-        )
-        weights = rules.step_weights if rules.default_steps else (1.0, 1.0, 1.0)
-        request.recursion(
+            dtype == _SINGLE,
+            self.n_pairs,
+            self.x_lengths,
+            self.y_lengths,
+            self.x_index,
+            self.y_index,
             _OPERATORS[rules.regularizer],
             rules.gamma,
-            weights,
+            rules.step_weights if usual else (1.0, 1.0, 1.0),
             rules.radius,
             rules.mask,
             rules.open_begin,
             rules.open_end,
         )
-        if not rules.default_steps:
+        if not usual:
             order = sorted(range(len(rules.steps)), key=lambda s: _RANK.get(rules.steps[s], len(_RANK)))
             steps = np.array([rules.steps[s] for s in order], dtype=np.int64)
             request.general_steps(steps, np.array([rules.step_weights[s] for s in order]))

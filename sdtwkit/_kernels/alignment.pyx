@@ -99,22 +99,34 @@ cdef class Request:
     cdef CRequest c
     cdef list kept  # arrays whose memory the request points into
 
-    def __init__(self, bint single_precision, int64_t pairs, x_lengths, y_lengths, x_index=None, y_index=None):
-        """Pair b has x_lengths[x_index[b]] rows and y_lengths[y_index[b]] columns; without an index, those of b."""
-        self.kept = [x_lengths, y_lengths, x_index, y_index]
+    def __init__(
+        self,
+        bint single_precision,
+        int64_t pairs,
+        x_lengths,
+        y_lengths,
+        x_index,
+        y_index,
+        int op,
+        double gamma,
+        tuple step_weights,
+        int64_t radius,
+        mask,
+        int open_begin,
+        int open_end,
+    ):
+        """Pair b has x_lengths[x_index[b]] rows and y_lengths[y_index[b]] columns; an index of None is b itself."""
+        self.kept = [x_lengths, y_lengths, x_index, y_index, mask]
         self.c.single_precision = single_precision
         self.c.pairs = pairs
         self.c.x.length = <int64_t*>address(x_lengths, PyBUF_SIMPLE)
         self.c.y.length = <int64_t*>address(y_lengths, PyBUF_SIMPLE)
         self.c.x.index = <int64_t*>address(x_index, PyBUF_SIMPLE)
         self.c.y.index = <int64_t*>address(y_index, PyBUF_SIMPLE)
-
-    def recursion(self, int op, double gamma, step_weights, int64_t radius, mask, int open_begin, int open_end):
         self.c.op, self.c.gamma, self.c.radius = op, gamma, radius
         self.c.weights[0], self.c.weights[1], self.c.weights[2] = step_weights
         self.c.open_begin, self.c.open_end = open_begin, open_end
         set_matrix(&self.c.mask, mask, PyBUF_SIMPLE)
-        self.kept.append(mask)
 
     def general_steps(self, steps, step_weights):
         """Other steps than the three: (S, 2) int64 and (S,) float64."""
