@@ -71,8 +71,11 @@ class CostPairs:
         if y is None:
             self.single, self.ragged = x.single, False
             self.shape, self.lengths = x.data.shape, (x.rows, x.columns)
+        elif x.form == "single":
+            self.single, self.ragged = True, False
+            self.shape, self.lengths = (1, len(x.data), len(y.data)), (x.lengths, y.lengths)
         else:
-            self.single, self.ragged = x.form == "single", x.form == y.form == "list"
+            self.single, self.ragged = False, x.form == y.form == "list"
             self.shape, self.lengths = (len(x), x.n_rows, y.n_rows), (x.lengths, y.lengths)
 
     def __iter__(self):

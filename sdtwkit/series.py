@@ -16,7 +16,7 @@ class _Call:
     """One call of a pair function: its arguments checked, its problem posed."""
 
     def __init__(self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None):
-        self.n_jobs = _options.check_n_jobs(n_jobs)
+        self.n_jobs = 1 if n_jobs is None else _options.check_n_jobs(n_jobs)
         self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
         self.given_costs = pairs.y is None
         self.single, self.shape = pairs.single, pairs.shape
