@@ -62,6 +62,9 @@ class Ours(Peer):
     def __init__(self, n_jobs=None):
         self.n_jobs = n_jobs
 
+    def version(self):
+        return self.load().__version__
+
     def soft_value(self, problem):
         f, (x, y, gamma, _) = self.load().soft_dtw, problem
         return Prepared(lambda: f(x, y, gamma, n_jobs=self.n_jobs), Answer)
@@ -90,7 +93,7 @@ class Ours(Peer):
 class SoftDTWPackage(Peer):
     """Mensch and Blondel's Cython package; the gradient is pulled back to x by its own Jacobian product."""
 
-    name, distribution, module = "soft-dtw", "soft-dtw", "sdtw"
+    name, distribution, module = "soft-dtw", "soft-dtw", "sdtw.distance"
 
     def soft_value(self, problem):
         distance, soft_dtw, (x, y, gamma, _) = *self._classes(), problem
@@ -107,7 +110,7 @@ class SoftDTWPackage(Peer):
         return Prepared(run, lambda result: Answer(*result))
 
     def _classes(self):
-        return importlib.import_module("sdtw.distance").SquaredEuclidean, self.load().SoftDTW
+        return self.load().SquaredEuclidean, importlib.import_module("sdtw").SoftDTW
 
 
 class SoftDTWDivergences(Peer):
@@ -125,7 +128,9 @@ class SoftDTWDivergences(Peer):
 
 
 class TorchPeer(Peer):
-    """Losses of torch tensors: forward and backward to x alone (ours returns both gradients)."""
+    """Losses of torch tensors: forward and backward to x alone."""
+
+    note = "Torch losses go backward to x alone; sdtwkit returns both gradients."
 
     def loss_function(self, gamma):
         raise NotImplementedError

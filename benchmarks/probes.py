@@ -1,7 +1,7 @@
 """Measurements that need a process of their own: peak memory, two threads, import time.
 
 `run(probe, *arguments)` starts a fresh interpreter, which calls the function of that name here and prints its result
-as JSON.
+as JSON. The import is timed in a process that has loaded NumPy and nothing else.
 """
 
 import json
@@ -12,29 +12,42 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks import measure
+from benchmarks import threads as thread_count
+from benchmarks import timing
 from benchmarks.peers import Ours, peer_named
 from benchmarks.problems import Problem, univariate_pair
 from benchmarks.tasks import task_named
 
 ROOT = str(Path(__file__).resolve().parents[1])
 START = "import sys; sys.path.append(sys.argv[1]); from benchmarks import probes; probes.main(sys.argv[2:])"
+IMPORT = """import sys, time, numpy; sys.path.append(sys.argv[1])
+start = time.perf_counter(); import {}; print(time.perf_counter() - start)"""
 STATUS, RESET_PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def run(probe, *arguments, threads=1):
-    """Result of the probe in a fresh interpreter with this many threads; raises RuntimeError with its last line."""
-    command = [sys.executable, "-c", START, ROOT, probe, *map(str, arguments)]
-    environment = os.environ | measure.thread_environment(threads)
+    """Result of the probe in a fresh interpreter with this many threads."""
+    return json.loads(interpreter(START, ROOT, probe, *map(str, arguments), threads=threads))
+
+
+def import_seconds(module):
+    """Seconds that the import of a module adds to that of NumPy."""
+    return float(interpreter(IMPORT.format(module), ROOT))
+
+
+def interpreter(code, *arguments, threads=1):
+    """Last line that a fresh interpreter prints on this code; raises RuntimeError with its last line of complaint."""
+    environment = os.environ | thread_count.environment(threads)
+    command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip() or f"exit code {done.returncode}").splitlines()[-1])
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout.splitlines()[-1]
 
 
 def main(arguments):
     probe, *rest = arguments
-    print(json.dumps({"memory": memory, "threads": threads, "imports": imports}[probe](*rest)))
+    print(json.dumps({"memory": memory, "two_threads": two_threads}[probe](*rest)))
 
 
 def memory(peer_name, task_name, length=None):
@@ -79,20 +92,11 @@ def status_bytes(field):
     return int(line.split()[1]) * 1024
 
 
-def threads(task_name, repeat, least_seconds):
+def two_threads(task_name, repeat, least_seconds):
     """Best seconds of our call with n_jobs=1 and with n_jobs=-1, in turn; also whether the bits agree."""
     task = task_named(task_name)
     problem = task.problem()
     prepared = {n_jobs: Ours(n_jobs).prepare(task.operation, problem) for n_jobs in (1, -1)}
     one, all_ = (prepared[n_jobs].answer(prepared[n_jobs].run()) for n_jobs in (1, -1))
-    best = measure.best_times({n: p.run for n, p in prepared.items()}, int(repeat), float(least_seconds))
-    return {"one": best[1], "all": best[-1], "same": measure.difference(one, all_, unsigned=False) == 0}
-
-
-def imports(module):
-    """Seconds to import the module after NumPy."""
-    import numpy  # noqa: F401, ICN001
-
-    start = perf_counter()
-    __import__(module)
-    return perf_counter() - start
+    best = timing.best_times({n: p.run for n, p in prepared.items()}, int(repeat), float(least_seconds))
+    return {"one": best[1], "all": best[-1], "same": timing.difference(one, all_, unsigned=False) == 0}

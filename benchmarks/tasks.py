@@ -1,8 +1,8 @@
 """The tasks and what is owed on each: one line a task, with its bar and aim.
 
 `kind` says how a task is measured (measure.MEASURES) and what its bar is: "speed" and "overhead" compare wall time with
-the fastest peer, at least `bar` times faster; "call", "import" and "memory" are ceilings in seconds and bytes; "threads"
-is the speed-up of two threads over one. To add a task, add a line.
+the fastest peer, at least `bar` times faster; "call", "import" and "memory" are ceilings in seconds and bytes;
+"threads" is the speed-up of two threads over one. To add a task, add a line.
 """
 
 from collections.abc import Callable

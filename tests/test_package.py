@@ -3,7 +3,10 @@
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
 from importlib import metadata
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,7 +15,13 @@ from numpy.testing import assert_array_equal
 import sdtwkit
 from sdtwkit.dp import AlignmentDP
 
-FUNCTIONS = sorted(name for name in sdtwkit.__all__ if inspect.isfunction(getattr(sdtwkit, name)))
+FUNCTIONS = {
+    f"{module.__name__}.{name}": getattr(module, name)
+    for module in (sdtwkit, sdtwkit.dp, sdtwkit.costs, sdtwkit.datasets)
+    for name in module.__all__
+    if inspect.isfunction(getattr(module, name)) and name not in ("show_versions", "get_cost")
+}
+METHODS = {name: method for name, method in vars(AlignmentDP).items() if not name.startswith("_")}
 
 
 def test_version_is_that_of_the_installed_distribution():
@@ -26,6 +35,17 @@ def test_show_versions_names_what_a_bug_report_needs(capsys):
         assert word in shown
 
 
+def test_the_command_line_knows_its_version():
+    command = [sys.executable, "-m", "sdtwkit", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert shown == f"sdtwkit {sdtwkit.__version__}\n"
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_kernels/include/sdtwkit/recursion.h", "datasets/watch_exercises.npz"])
+def test_files_beside_the_code_are_installed(name):
+    assert files("sdtwkit").joinpath(name).is_file()
+
+
 @pytest.mark.parametrize("name", sdtwkit.__all__)
 def test_every_public_name_exists(name):
     assert getattr(sdtwkit, name) is not None
@@ -37,17 +57,18 @@ def test_unknown_names_raise():
         sdtwkit.soft_dwt  # noqa: B018
 
 
-@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "show_versions"])
+@pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstrings_say_parameters_returns_raises_and_an_example(name):
-    documentation = inspect.getdoc(getattr(sdtwkit, name))
-    for section in ("Parameters\n", "Returns\n", "Raises\n", "Examples\n", ">>>"):
+    documentation = inspect.getdoc(FUNCTIONS[name])
+    of_arguments = () if name.endswith(".load_watch_exercises") else ("Parameters\n-", "Raises\n-")
+    for section in (*of_arguments, "Returns\n-", "Examples\n-", ">>>"):
         assert section in documentation
 
 
-@pytest.mark.parametrize("name", [name for name in vars(AlignmentDP) if not name.startswith("_")])
+@pytest.mark.parametrize("name", METHODS)
 def test_methods_are_documented(name):
-    documentation = inspect.getdoc(getattr(AlignmentDP, name))
-    for section in ("Parameters\n", "Returns\n", "Examples\n"):
+    documentation = inspect.getdoc(METHODS[name])
+    for section in ("Parameters\n-", "Returns\n-", "Examples\n-", ">>>"):
         assert section in documentation
 
 
