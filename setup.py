@@ -14,6 +14,7 @@ OPENMP_PROGRAM = "#include <omp.h>\nint main() { return omp_get_max_threads() < 
 # neither changes a result. Never -ffast-math (infinities have meaning) and never -march=native (wheels travel).
 UNIX_FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-fno-math-errno", "-fvisibility=hidden"]
 UNIX_FLAGS += ["-Wall", "-Wextra", "-Wno-psabi"]  # psabi: vectors only travel between inlined functions
+UNIX_FLAGS += ["-g0"]  # Python's own flags ask for debug information: 7 MB instead of 2, and 40 percent more time
 DEBUG = os.environ.get("SDTWKIT_DEBUG") == "1"
 KERNELS = Path("sdtwkit", "_kernels")
 

@@ -9,6 +9,7 @@ from benchmarks.peers import OURS, installed_peers
 from benchmarks.tasks import Task
 
 TOLERANCE = {np.dtype("float64"): 1e-9, np.dtype("float32"): 1e-3}
+LEAST_SHARE = 0.9  # of the wall time that a one-thread run should spend on its core
 IMPORT_RUNS = 5
 SCALED_LENGTH = 2000  # at which the peers' memory is measured, to be scaled to the length of the task
 
@@ -66,7 +67,8 @@ def measure_speed(task, effort):
     warnings += disagreements(answers, problem.x.dtype)
     times = timing.best_times({peer.name: p.run for peer, p in ready.items()}, effort.repeat, effort.least_seconds)
     cells = {peer.name: peer.cells(task.operation, problem) for peer in ready}
-    row = Row(task, {name: Figure(times[name], cells[name]) for name in times}, warnings, problem.source)
+    warnings += interruptions(times)
+    row = Row(task, {name: Figure(times[name].seconds, cells[name]) for name in times}, warnings, problem.source)
     return with_memory(row) if effort.memory and task.kind == "speed" else row
 
 
@@ -93,6 +95,17 @@ def disagreements(answers, dtype):
         if not off <= TOLERANCE[dtype]:
             sentences.append(f"{peer.name} and {first.name} differ by {off:.1e} of the largest entry")
     return sentences
+
+
+def interruptions(times):
+    """A sentence if others took the core: long samples suffer more from that, so CPU time is the fairer ratio."""
+    shares = {name: taken.cpu_seconds / taken.seconds for name, taken in times.items()}
+    if min(shares.values(), default=1) >= LEAST_SHARE:
+        return []
+    had = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    others = [taken.cpu_seconds for name, taken in times.items() if name != OURS.name]
+    fair = min(others, default=np.nan) / times[OURS.name].cpu_seconds if OURS.name in times else np.nan
+    return [f"busy machine, part of its wall time that each had the core: {had}; ratio of CPU times {fair:.3g}x"]
 
 
 def with_memory(row):

@@ -99,4 +99,4 @@ def two_threads(task_name, repeat, least_seconds):
     prepared = {n_jobs: Ours(n_jobs).prepare(task.operation, problem) for n_jobs in (1, -1)}
     one, all_ = (prepared[n_jobs].answer(prepared[n_jobs].run()) for n_jobs in (1, -1))
     best = timing.best_times({n: p.run for n, p in prepared.items()}, int(repeat), float(least_seconds))
-    return {"one": best[1], "all": best[-1], "same": timing.difference(one, all_, unsigned=False) == 0}
+    return {"one": best[1].seconds, "all": best[-1].seconds, "same": timing.difference(one, all_, unsigned=False) == 0}

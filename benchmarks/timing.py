@@ -1,15 +1,23 @@
 """How times are taken and answers compared: pure functions, no library named."""
 
 import gc
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import NamedTuple
 
 import numpy as np
 
 SAMPLE_SECONDS = 20e-3  # a shorter call is repeated within a sample until it lasts this long, so that all are warm
 
 
+class Timing(NamedTuple):
+    """Means over the calls of one sample."""
+
+    seconds: float  # wall time
+    cpu_seconds: float  # of this process; less than wall time when others took the core meanwhile
+
+
 def best_times(runs, repeat, least_seconds):
-    """Best seconds per call of each of `runs` {name: callable}.
+    """Timing of the fastest sample of each of `runs` {name: callable}.
 
     A round calls every run in turn, so that drift of the machine meets all of them. Rounds go on until there are
     `repeat` of them and some run has been timed for `least_seconds` in all.
@@ -24,25 +32,25 @@ def best_times(runs, repeat, least_seconds):
                 samples[name].append(sample(run, numbers[name]))
     finally:
         gc.enable()
-    return {name: min(seconds) for name, seconds in samples.items()}
+    return {name: min(taken) for name, taken in samples.items()}
 
 
 def spent(samples, numbers):
     """Largest time given so far to any run."""
-    return max(sum(seconds) * numbers[name] for name, seconds in samples.items())
+    return max(sum(one.seconds for one in taken) * numbers[name] for name, taken in samples.items())
 
 
 def calls_per_sample(run):
     """Calls that make a sample long enough for the clock."""
-    return max(1, int(SAMPLE_SECONDS / sample(run, 1)))
+    return max(1, int(SAMPLE_SECONDS / sample(run, 1).seconds))
 
 
 def sample(run, number):
-    """Mean seconds of `number` calls."""
-    start = perf_counter()
+    """-> Timing over `number` calls."""
+    start, cpu_start = perf_counter(), process_time()
     for _ in range(number):
         run()
-    return (perf_counter() - start) / number
+    return Timing((perf_counter() - start) / number, (process_time() - cpu_start) / number)
 
 
 def difference(answer, reference, unsigned):

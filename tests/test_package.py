@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import os
 import pickle
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from threadpoolctl import threadpool_limits
 
 import sdtwkit
+from sdtwkit import _backend
+from sdtwkit._kernels import alignment as kernels
 from sdtwkit.dp import AlignmentDP
 
 FUNCTIONS = {
@@ -33,6 +37,16 @@ def test_show_versions_names_what_a_bug_report_needs(capsys):
     shown = capsys.readouterr().out
     for word in ("sdtwkit", "numpy", "instruction level", "OpenMP", "threads", "compiler"):
         assert word in shown
+
+
+@pytest.mark.skipif(not kernels.build_info()["openmp"], reason="built without OpenMP: always one thread")
+def test_all_threads_are_those_that_openmp_would_use():
+    with threadpool_limits(1, user_api="openmp"):
+        assert _backend.threads(0) == 1
+    code = "from sdtwkit import _backend; print(_backend.threads(0))"
+    environment = os.environ | {"OMP_NUM_THREADS": "3"}
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert shown.stdout == "3\n"
 
 
 def test_the_command_line_knows_its_version():

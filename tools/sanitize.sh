@@ -12,7 +12,8 @@ if [ $# -gt 0 ]; then folder=$1; else folder=$(mktemp -d) && trap 'rm -rf "$fold
 
 # -O1: without it the always_inline loops take minutes; more of it makes the instrumented build take minutes.
 # _GLIBCXX_ASSERTIONS checks the indices of std::vector, whose spare room the sanitizer takes for used.
-flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -D_GLIBCXX_ASSERTIONS -O1 -g1"
+flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -O1 -g1"
+flags+=" -D_GLIBCXX_ASSERTIONS"
 preload="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libubsan.so)"
 # Python does not free everything at exit, and its own allocator would hide the borders of small arrays.
 export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC=malloc
