@@ -99,3 +99,27 @@ def test_far_costs_and_near_ones():
             assert np.isfinite(value).all()
             assert np.isfinite(product).all()
             assert_allclose(E[:, [0, -1], [0, -1]], 1.0, rtol=1e-9)
+
+
+# ---- tiles: hard values of packs whose lanes are whole vectors of pairs
+
+
+@pytest.mark.parametrize("open_begin", [False, "y", "x", True], ids=str)
+@pytest.mark.parametrize("cost", ["sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "huber", "neg_dot"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_tiles_are_strips(dtype, cost, open_begin):
+    # Lengths around the borders of tiles (4 or 8 rows), strips (32 rows) and blocks (64 columns).
+    rng = np.random.default_rng(5)
+    for d, lengths in ((1, [64] * 5), (1, [130, 128, 129, 130, 127]), (3, [70, 65, 66, 70, 63]), (1, [1, 2, 1, 3, 9])):
+        X = [rng.normal(size=(n, d)).astype(dtype) for n in lengths]
+        Y = [rng.normal(size=(n + 1, d)).astype(dtype) for n in lengths]
+        tiled = sdtwkit.cdist_dtw(X, Y, cost=cost, open_begin=open_begin)  # 25 pairs: packs of up to 16
+        single = [[sdtwkit.dtw(x, y, cost=cost, open_begin=open_begin) for y in Y] for x in X]
+        assert_array_equal(tiled, np.array(single))
+        threaded = sdtwkit.cdist_dtw(X, Y, cost=cost, open_begin=open_begin, n_jobs=2)
+        assert_array_equal(tiled, threaded)
+
+
+def test_threads_share_the_strips_of_a_tiled_pack():
+    X = np.random.default_rng(6).normal(size=(4, 300, 1))  # 16 pairs: one pack, ten strips
+    assert_array_equal(sdtwkit.cdist_dtw(X, X[:, :290], n_jobs=2), sdtwkit.cdist_dtw(X, X[:, :290]))

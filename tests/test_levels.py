@@ -136,7 +136,8 @@ def test_an_unknown_level_is_named(monkeypatch):
 HOT_LOOPS = re.compile(
     r"^[0-9a-f]+ <void sdtw::(?P<level>avx2|avx512)::"
     # Not backward_lanes<., true, .>: GCC 12 leaves the loop of Hessian products scalar.
-    r"(?P<loop>forward_lanes<[^(]*|backward_lanes<\w+, false, [^(]*|fill_costs<[^(]*)>\([^\n]*>:\n(?P<body>.*?)\n\n",
+    r"(?P<loop>forward_lanes<[^(]*|backward_lanes<\w+, false, [^(]*|fill_costs<[^(]*|hard_rows<[^(]*)>"
+    r"\([^\n]*>:\n(?P<body>.*?)\n\n",
     flags=re.M | re.S,
 )
 ARITHMETIC = r"\tv(?:fn?m(?:add|sub)\d+|add|sub|mul|min|max)"
@@ -163,7 +164,14 @@ def hot_loops():
 @pytest.mark.parametrize("level", REGISTER)
 def test_hot_loops_are_vectorised(level, hot_loops):
     names = " ".join(hot_loops[level])
-    for loop in ("forward_lanes<sdtw::EntropyMin", "SparseMin", "HardMin", "backward_lanes", "fill_costs<sdtw::Huber"):
+    for loop in (
+        "forward_lanes<sdtw::EntropyMin",
+        "SparseMin",
+        "HardMin",
+        "backward_lanes",
+        "fill_costs<sdtw::Huber",
+        "hard_rows",
+    ):
         assert loop in names
     for name, body in hot_loops[level].items():
         kind = "s" if name.endswith("float") else "d"

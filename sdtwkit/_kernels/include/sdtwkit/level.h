@@ -17,6 +17,8 @@ template <class T> struct Loops {
   Forward forward[kOperators][kVariants][kModes];
   Backward backward[2][2];  // weighted, tangent
   Series cost[kCosts], pull_back[kCosts];
+  void (*hard_rows[kCosts])(const TileBlock<T>&);
+  Index vector_lanes;
   void (*forbid)(const StepLimits<T>&);
 };
 

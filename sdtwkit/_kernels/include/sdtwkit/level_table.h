@@ -2,7 +2,7 @@
 // SDTW_TARGET (the attribute) and SDTW_VECTOR_BYTES.
 #include "level.h"
 #include "strip_loops.h"
-#include "fill.h"
+#include "tile.h"
 
 namespace sdtw {
 namespace SDTW_LEVEL {
@@ -39,9 +39,10 @@ template <class T> Loops<T> make_loops() {
   table.backward[0][0] = backward_steps<T, false, false>;
   table.backward[1][0] = backward_steps<T, true, false>;
   table.backward[0][1] = table.backward[1][1] = backward_steps<T, true, true>;
-#define SDTW_COST(id, Type)          \
-  table.cost[id] = fill_costs<Type, T>; \
-  table.pull_back[id] = pull_back<Type, T>;
+#define SDTW_COST(id, Type)                \
+  table.cost[id] = fill_costs<Type, T>;     \
+  table.pull_back[id] = pull_back<Type, T>; \
+  table.hard_rows[id] = hard_rows<Type, T>;
   SDTW_COST(kSquaredEuclidean, SquaredEuclidean)
   SDTW_COST(kHalfSquaredEuclidean, HalfSquaredEuclidean)
   SDTW_COST(kEuclidean, Euclidean)
@@ -50,6 +51,7 @@ template <class T> Loops<T> make_loops() {
   SDTW_COST(kNegativeDot, NegativeDot)
 #undef SDTW_COST
   table.forbid = forbid<T>;
+  table.vector_lanes = width<T>();
   return table;
 }
 

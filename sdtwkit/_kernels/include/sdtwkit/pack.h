@@ -55,6 +55,19 @@ template <class T> class Pack {
     plan.loops.forbid({t0, t1, pitch, begin, end, limits, limits + pitch, cost});
   }
 
+  // Whether a vector of lanes is a vector of pairs throughout, and nothing but hard values is wanted: tile.h.
+  bool tiled() const {
+    const Request& r = plan.request;
+    return plan.op_kind == kHard && plan.variant == kPlain && !plan.first_order && !plan.paths && r.x.data &&
+           !r.given.data && r.open_end == 0 && P % plan.loops.vector_lanes == 0;
+  }
+  void hard_rows(TileBlock<T> b, const Strip& s) const {
+    const SeriesBlock<T> series = series_block(s, 0, 1, nullptr, nullptr);
+    b.stride = P, b.channels = series.channels, b.parameter = series.parameter;
+    b.x = series.x, b.x_pitch = series.x_pitch, b.y = series.y, b.y_pitch = series.y_pitch;
+    plan.loops.hard_rows[plan.request.cost](b);
+  }
+
   void fill_direction(const Strip& s, Index t0, Index t1, T* direction) const {
     std::fill_n(direction, (t1 - t0) * pitch, T(0));
     copy_in<false>(plan.request.direction, s, t0, t1, direction);

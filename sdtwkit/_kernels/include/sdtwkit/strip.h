@@ -14,6 +14,7 @@ namespace sdtw {
 
 constexpr Index kSteps = 16;  // costs are produced and states renormalised in this rhythm
 constexpr Index kLanes = 16;  // loops run over multiples of this many lanes
+constexpr Index kTileColumns = 64;  // of a block of tiles: its row and samples stay in the first-level cache
 constexpr Index round_up(Index n, Index to) { return (n + to - 1) / to * to; }
 
 // States of many cells: mantissa (or value), exponent (scaled operators), tangent.
@@ -96,6 +97,18 @@ template <class T> struct StepLimits {
   Index begin, end;                     // lanes, multiples of kLanes
   const typename Real<T>::Exponent *low, *high;  // IN  (pitch,)
   T* cost;                              // IN/OUT (last - first, pitch)
+};
+
+// Columns [first, last) of a strip whose lanes are whole vectors of pairs: see tile.h.
+template <class T> struct TileBlock {
+  Index first, last, begin, end;        // columns, rows of the strip
+  Index stride, channels;
+  const T* x; Index x_pitch;            // (channels, x_pitch), row i of pair p at x[i * P + p]
+  const T* y; Index y_pitch;            // (channels, y_pitch), column j of pair p at y[p - j * P]
+  T* row;                               // IN/OUT column j at row[j * P]: the row above `begin`, replaced by row end - 1
+  T* edge;                              // IN/OUT (rows * P) values left of column `first`, replaced by those of last - 1
+  T* corner;                            // IN/OUT (P) row begin - 1 left of column `first`, replaced by row end - 1 there
+  T parameter;
 };
 
 }  // namespace sdtw

@@ -165,16 +165,13 @@ template <class T> class Sweep {
   void forward(Index k, Scratch<T>& scratch) {
     const Strip& s = pack.strips[std::size_t(k)];
     prepare(k, scratch);
+    if (pack.tiled()) return forward_tiles(k, scratch);
     scratch.clear_states(plan_.scaled(), plan_.tangents);
     if (k > 0) enter_corner(k, scratch);
     const Index steps = s.steps();
     for (Index t = 0; t < steps; t += kSteps) {
       const Index end = std::min(t + kSteps, steps);
-      if (k > 0) {
-        const Strip& above = pack.strips[std::size_t(k - 1)];
-        const Index need = std::min(s.first_column + std::min(end, s.columns), above.first_column + above.columns);
-        forward_progress_.wait(std::size_t(k - 1), plan_.stop, [need](Index done) { return done >= need; });
-      }
+      if (k > 0) wait_for_row(k, s.first_column + std::min(end, s.columns));
       if (plan_.stopped(scratch.calling_thread, scratch.countdown, (end - t) * pack.pitch)) return;
       if (checkpoints_ && t > 0 && t % pack.depth == 0) save(k, t, scratch);
       run_forward(k, t, end, scratch, keep_all_ ? kept(k, t) : Three<T*>{nullptr, nullptr, nullptr}, {},
@@ -242,6 +239,46 @@ template <class T> class Sweep {
     scratch.set_weights(pack, s);
     if (plan_.variant != kPlain) pack.step_limits(s, scratch.limits);
     ends.taps_of(pack, s, scratch.taps);
+  }
+
+  // Until the strip above has come to its last column before `column`.
+  void wait_for_row(Index k, Index column) const {
+    const Strip& above = pack.strips[std::size_t(k - 1)];
+    const Index need = std::min(column, above.first_column + above.columns);
+    forward_progress_.wait(std::size_t(k - 1), plan_.stop, [need](Index done) { return done >= need; });
+  }
+
+  // Pass 1 over strip k of a pack whose hard values are computed in tiles.
+  void forward_tiles(Index k, Scratch<T>& scratch) {
+    const Strip& s = pack.strips[std::size_t(k)];
+    const Index P = pack.P;
+    const T infinity = Real<T>::infinity();
+    TileBlock<T> b = {};
+    b.row = row(k).value, b.edge = scratch.state[0].value, b.corner = scratch.state[1].value;
+    // Before row 0 and column 0 lie nothing but the starts; that of the first cell is its diagonal neighbour.
+    if (k == 0) std::fill_n(b.row, s.columns * P, plan_.request.open_begin & 1 ? T(0) : infinity);
+    std::fill_n(b.edge, s.rows * P, plan_.request.open_begin & 2 ? T(0) : infinity);
+    T* next = scratch.state[2].value;  // the row above at the last column of a block, which the block replaces
+    std::fill_n(next, P, k == 0 ? T(0) : infinity);
+    for (b.first = 0; b.first < s.columns; b.first = b.last) {
+      b.last = std::min(b.first + kTileColumns, s.columns);
+      if (k > 0) wait_for_row(k, b.last);
+      if (plan_.stopped(scratch.calling_thread, scratch.countdown, (b.last - b.first) * pack.pitch)) return;
+      std::copy_n(next, P, b.corner);
+      std::copy_n(b.row + (b.last - 1) * P, P, next);
+      for (b.begin = 0; b.begin < s.rows; b.begin = b.end) {
+        b.end = s.rows;  // or the next row that ends a pair
+        for (const Tap& tap : scratch.taps)
+          if (tap.first_lane / P >= b.begin) b.end = std::min(b.end, tap.first_lane / P + 1);
+        pack.hard_rows(b, s);
+        for (const Tap& tap : scratch.taps) {
+          const Index i = tap.first_lane / P, column = tap.first - i;
+          if (i == b.end - 1 && column >= b.first && column < b.last)
+            ends.states.value[tap.slot] = b.row[column * P + tap.first_lane % P];
+        }
+      }
+      forward_progress_.publish(std::size_t(k), b.last);
+    }
   }
 
   // The diagonal neighbour of a strip's first cell, when the strip begins beyond column 0.
