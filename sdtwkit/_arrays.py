@@ -257,8 +257,7 @@ def _lay_out(raw, form, dtype, name):
         _refuse_empty(shape, form, name)
     raw = _kernel_ready(raw, dtype)
     if form == "single":
-        data = raw if len(shape) == 2 else raw.reshape(-1, 1)
-        return Series(data, _one(0), _one(shape[0]), form, shape)
+        return Series(raw if len(shape) == 2 else raw.reshape(-1, 1), _ZERO, _one(shape[0]), form, shape)
     B, n = shape[:2]
     return Series(raw.reshape(B * n, -1), _frozen(np.arange(0, B * n, n)), _equal(B, n), form, shape)
 
@@ -317,6 +316,9 @@ def _equal(B, n):
 @functools.lru_cache(maxsize=1024)  # building such an array costs as much as checking a short series
 def _one(n):
     return _frozen(np.array([n]))
+
+
+_ZERO = _one(0)
 
 
 def _check_lengths(lengths, available, single, name, lengths_name, unit="rows"):

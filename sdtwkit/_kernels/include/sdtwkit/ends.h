@@ -9,17 +9,17 @@ namespace sdtw {
 template <class T> class Ends {
  public:
   Field<T> states;                 // one slot for each end cell, pair after pair
-  std::vector<Index> base;         // first slot of each pair, and the end
+  Index base[kPack + 1];           // first slot of each pair, and the end
   Buffer<T> seed, seed_tangent;    // GE and its derivative
 
   void assign(const Pack<T>& pack) {
     const int open = pack.plan.request.open_end;
-    base.assign(1, 0);
+    base[0] = 0;
     for (Index p = 0; p < pack.P; ++p) {
       const Index row = open & 1 ? pack.m[p] : 0, column = open & 2 ? pack.n[p] - (open & 1) : 0;
-      base.push_back(base.back() + (open ? row + column : 1));
+      base[p + 1] = base[p] + (open ? row + column : 1);
     }
-    const Index slots = base.back();
+    const Index slots = base[pack.P];
     states = buffer_.reserve(slots, pack.plan.tangents);
     for (Index k = 0; k < slots; ++k) {
       states.value[k] = pack.plan.scaled() ? T(0) : Real<T>::infinity();

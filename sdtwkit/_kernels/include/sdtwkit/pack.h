@@ -18,7 +18,7 @@ struct Strip {
 template <class T> class Pack {
  public:
   const Plan<T>& plan;
-  std::vector<Index> pair, n, m;  // ids and lengths
+  Index pair[kPack], n[kPack], m[kPack];  // ids and lengths
   Index P = 0, n_max = 0, m_max = 0, pitch = 0, depth = 0;  // depth: steps between checkpoints
   std::vector<Strip> strips;
 
@@ -28,11 +28,9 @@ template <class T> class Pack {
 
   void assign(const Index* pairs, Index count) {
     P = count;
-    pair.assign(pairs, pairs + count);
-    n.resize(count), m.resize(count);
     n_max = m_max = 0;
     for (Index p = 0; p < P; ++p) {
-      n[p] = plan.n(pair[p]), m[p] = plan.m(pair[p]);
+      pair[p] = pairs[p], n[p] = plan.n(pair[p]), m[p] = plan.m(pair[p]);
       n_max = std::max(n_max, n[p]), m_max = std::max(m_max, m[p]);
     }
     cut_strips();
@@ -195,7 +193,7 @@ template <class T> class Pack {
   }
   // Calls body(sample, its lane); pairs innermost, so that every line of lanes is visited once.
   template <class Sample, class Body>
-  void each_sample(const SeriesArray& s, Sample* data, const std::vector<Index>& length, T* lanes, Index pitch_,
+  void each_sample(const SeriesArray& s, Sample* data, const Index* length, T* lanes, Index pitch_,
                    Index step, Body body) const {
     const Index channels = plan.request.channels;
     Sample* series[kPack];

@@ -114,7 +114,7 @@ template <class T> class Sweep {
  public:
   Pack<T> pack;
   Ends<T> ends;
-  std::vector<double> value, slope;
+  double value[kPack], slope[kPack];
 
   explicit Sweep(const Plan<T>& p) : pack(p), plan_(p) {}
 
@@ -122,7 +122,7 @@ template <class T> class Sweep {
   void assign(const Index* pairs, Index count) {
     pack.assign(pairs, count);
     ends.assign(pack);
-    value.assign(std::size_t(count), 0), slope.assign(std::size_t(count), 0);
+    std::fill_n(value, count, 0.), std::fill_n(slope, count, 0.);
     Index cells = 0;
     offset_.clear();
     for (const Strip& s : pack.strips) {
@@ -181,7 +181,7 @@ template <class T> class Sweep {
     forward_progress_.publish(std::size_t(k), pack.m_max);
   }
 
-  void close() { ends.close(pack, value.data(), slope.data()); }
+  void close() { ends.close(pack, value, slope); }
 
   // Passes 2 and 3 over strip k: calls visit(strip, t0, t1, q of the block) from the end to the start.
   template <class Visit> void backward_blocks(Index k, Scratch<T>& scratch, Visit visit) {
