@@ -24,7 +24,7 @@ cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
 
     cdef cppclass CRequest "sdtw::Request":
         CRequest() except +
-        bint single_precision, visits, unweighted_direction
+        bint single_precision, visits, unweighted_direction, along_costs
         int64_t pairs, channels, radius, n_steps, samples
         SeriesArray x, y
         int cost, op, open_begin, open_end, threads, level
@@ -164,6 +164,16 @@ cdef class Request:
         self.kept += [direction, slope, product]
         self.c.unweighted_direction = unweighted
         set_matrix(&self.c.direction, direction, PyBUF_SIMPLE)
+        self.c.slope = address(slope, PyBUF_WRITABLE)
+        set_matrix(&self.c.product, product, PyBUF_WRITABLE)
+
+    def want_along_costs(self, slope, product=None):
+        """The direction is C itself: OUT (B,) <d value / d C, C> and its gradient, (B, n, m), zero on entry, or None.
+
+        Gradients of the series are then those of the slope, too.
+        """
+        self.kept += [slope, product]
+        self.c.along_costs = True
         self.c.slope = address(slope, PyBUF_WRITABLE)
         set_matrix(&self.c.product, product, PyBUF_WRITABLE)
 

@@ -7,7 +7,6 @@
 namespace sdtw {
 namespace SDTW_LEVEL {
 
-// Tangents need the general variant only: they are never the bottleneck of a first-order method.
 template <class Op, class T> void fill_operator(typename Loops<T>::Forward (&f)[kVariants][kModes]) {
   f[kPlain][kValue] = forward_steps<Op, false, false, false, false>;
   f[kPlain][kStore] = forward_steps<Op, false, false, true, false>;
@@ -15,7 +14,9 @@ template <class Op, class T> void fill_operator(typename Loops<T>::Forward (&f)[
   f[kMasked][kStore] = forward_steps<Op, true, false, true, false>;
   f[kWeighted][kValue] = forward_steps<Op, true, true, false, false>;
   f[kWeighted][kStore] = forward_steps<Op, true, true, true, false>;
-  for (int v = 0; v < kVariants; ++v) {
+  f[kPlain][kTangent] = forward_steps<Op, false, false, false, true>;
+  f[kPlain][kTangentStore] = forward_steps<Op, false, false, true, true>;
+  for (int v = kMasked; v < kVariants; ++v) {
     f[v][kTangent] = forward_steps<Op, true, true, false, true>;
     f[v][kTangentStore] = forward_steps<Op, true, true, true, true>;
   }
@@ -38,7 +39,8 @@ template <class T> Loops<T> make_loops() {
   if (sizeof(T) == 8) fill_far<EntropyMin<T, true>, T>(table.forward[kEntropyFar]);  // float32 moves to float64
   table.backward[0][0] = backward_steps<T, false, false>;
   table.backward[1][0] = backward_steps<T, true, false>;
-  table.backward[0][1] = table.backward[1][1] = backward_steps<T, true, true>;
+  table.backward[0][1] = backward_steps<T, false, true>;
+  table.backward[1][1] = backward_steps<T, true, true>;
 #define SDTW_COST(id, Type)                \
   table.cost[id] = fill_costs<Type, T>;     \
   table.pull_back[id] = pull_back<Type, T>; \

@@ -66,9 +66,15 @@ template <class T> class Pack {
     plan.loops.hard_rows[plan.request.cost](b);
   }
 
-  void fill_direction(const Strip& s, Index t0, Index t1, T* direction) const {
+  // Direction of the tangent over the same steps; along the costs, 0 where they forbid a cell.
+  void fill_direction(const Strip& s, Index t0, Index t1, const T* cost, T* direction) const {
     std::fill_n(direction, (t1 - t0) * pitch, T(0));
-    copy_in<false>(plan.request.direction, s, t0, t1, direction);
+    if (!plan.request.along_costs) return copy_in<false>(plan.request.direction, s, t0, t1, direction);
+    Index begin, end;
+    lanes(s, t0, t1, begin, end);
+    for (Index t = t0; t < t1; ++t)
+      for (Index k = (t - t0) * pitch + begin; k < (t - t0) * pitch + end; ++k)
+        direction[k] = cost[k] < Real<T>::infinity() ? cost[k] : T(0);
   }
 
   // First and last step of each lane's admissible cells, for loops.forbid.

@@ -104,9 +104,9 @@ template <class T> struct Plan {
   mutable std::atomic<bool> stop{false};
 
   explicit Plan(const Request& r) : request(r), loops(sdtw::loops<T>(r.level)) {
-    tangents = r.direction.data != nullptr;
+    tangents = r.direction.data || r.along_costs;
     paths = r.samples >= 0;
-    first_order = r.gradient.data || r.x.gradient || r.y.gradient || tangents;
+    first_order = r.gradient.data || r.x.gradient || r.y.gradient || r.product.data;
     scale = largest_cost();
     const double heaviest = std::max({1., r.weights[0], r.weights[1], r.weights[2]});
     const double reach = scale * heaviest * double(longest_path_);

@@ -39,10 +39,11 @@ struct Request {
   void* value = nullptr;            // OUT (pairs,)
   MatrixArray gradient;             // OUT d value / d C, zero on entry
   bool visits = false;              // OUT the expected alignment E instead, also under weights
-  MatrixArray direction;            // IN  direction of the tangent; null: first order only
+  MatrixArray direction;            // IN  direction of the tangent; null: first order only, unless:
+  bool along_costs = false;         // the direction is C: slope is <d value / d C, C>, and product its gradient
   bool unweighted_direction = false;  // arguments move by the direction itself: VJP of E
   void* slope = nullptr;            // OUT (pairs,) directional derivative
-  MatrixArray product;              // OUT Hessian product, zero on entry
+  MatrixArray product;              // OUT Hessian product (along C plus d value / d C), zero on entry
 
   std::int64_t samples = -1;        // paths: -1 none, 0 the best one, else drawn from the law
   std::uint64_t seed = 0;

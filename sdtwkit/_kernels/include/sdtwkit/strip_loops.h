@@ -162,7 +162,7 @@ SDTW_NOINLINE SDTW_TARGET void backward_lanes(const BackwardBlock<T>& b, Index t
   const LaneWeights<T> w = b.weights;
   T* SDTW_RESTRICT expected = b.expected + out;
   T* SDTW_RESTRICT product = Tangents ? b.product + out : nullptr;
-  const bool want_visits = b.want_visits;
+  const T plain = b.want_visits ? T(1) : T(0);  // a selection by a flag would keep the loop from being vectorised
   const Index lanes = count & -kLanes;
   // In place: lane k reads what lane k + P sent before lane k + P is reached.
   SDTW_IVDEP
@@ -173,14 +173,14 @@ SDTW_NOINLINE SDTW_TARGET void backward_lanes(const BackwardBlock<T>& b, Index t
     up[k] = p.up * visits;
     diag[k] = p.diag * visits;
     const Three<T> weights = Weighted ? Three<T>{w.left[begin + k], w.diag, w.up[begin + k]} : Three<T>{1, 1, 1};
-    expected[k] = Weighted ? (want_visits ? visits : visits * dot(p, weights)) : visits;
+    expected[k] = Weighted ? visits * (plain + (T(1) - plain) * dot(p, weights)) : visits;
     if (Tangents) {
       const T moved = (left_d[k] + up_d[k + P]) + diag_d[k + P];
       const Three<T> c = {curved.left[k], curved.diag[k], curved.up[k]};
       left_d[k] = p.left * moved + c.left * visits;
       up_d[k] = p.up * moved + c.up * visits;
       diag_d[k] = p.diag * moved + c.diag * visits;
-      product[k] = moved * dot(p, weights) + visits * dot(c, weights);
+      product[k] = Weighted ? moved * dot(p, weights) + visits * dot(c, weights) : moved;
     }
   }
 }

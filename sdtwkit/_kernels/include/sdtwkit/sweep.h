@@ -323,7 +323,7 @@ template <class T> class Sweep {
   void run_forward(Index k, Index t0, Index t1, Scratch<T>& scratch, Three<T*> q, Three<T*> curved, Mode mode) {
     const Strip& s = pack.strips[std::size_t(k)];
     pack.fill_costs(s, t0, t1, scratch.cost, scratch.limits);
-    if (plan_.tangents) pack.fill_direction(s, t0, t1, scratch.direction);
+    if (plan_.tangents) pack.fill_direction(s, t0, t1, scratch.cost, scratch.direction);
     scratch.active_taps(t0, t1);
     ForwardBlock<T> b = {};
     b.first = t0, b.last = t1, b.rows = s.rows, b.columns = s.columns, b.stride = pack.P, b.pitch = pack.pitch;
@@ -377,6 +377,8 @@ template <class T> class Sweep {
   // Hands a finished block to whoever asked for it.
   void deliver(const Strip& s, Index t0, Index t1, Scratch<T>& scratch) {
     const Request& r = plan_.request;
+    if (r.along_costs)
+      for (Index k = 0; k < (t1 - t0) * pack.out_pitch() - 2 * kLanes; ++k) scratch.product[k] += scratch.expected[k];
     if (r.gradient.data) pack.copy_out(r.gradient, s, t0, t1, scratch.expected);
     if (r.product.data) pack.copy_out(r.product, s, t0, t1, scratch.product);
     if (r.x.gradient || r.y.gradient) pack.pull_back(s, t0, t1, plan_.tangents ? scratch.product : scratch.expected, scratch.cost);
