@@ -21,6 +21,9 @@ class Matrix:
     def time_soft_ragged(self, dtype, n_jobs):
         sdtwkit.cdist_soft_dtw(self.ragged, n_jobs=n_jobs)
 
+    def time_divergence(self, dtype, n_jobs):
+        sdtwkit.cdist_soft_dtw_divergence(self.x, n_jobs=n_jobs)
+
     def time_hard(self, dtype, n_jobs):
         sdtwkit.cdist_dtw(self.x, n_jobs=n_jobs)
 

@@ -20,6 +20,9 @@ class Pair:
     def time_value_and_grad(self, length, dtype, regularizer):
         sdtwkit.soft_dtw_value_and_grad(self.x, self.y, self.gamma, regularizer=regularizer)
 
+    def time_divergence(self, length, dtype, regularizer):
+        sdtwkit.soft_dtw_divergence_value_and_grad(self.x, self.y, self.gamma, regularizer=regularizer)
+
     def time_window(self, length, dtype, regularizer):
         sdtwkit.soft_dtw(self.x, self.y, self.gamma, regularizer=regularizer, window=length // 10)
 

@@ -1,9 +1,9 @@
 """Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
-An adaptor has one method per operation it can do (soft_value, soft_value_and_grad, loss, soft_matrix, hard_value,
-hard_matrix). The method converts layouts, which is not timed, and returns what is timed (`run`) and how to read its
-result in our convention (`answer`): squared Euclidean cost, hard DTW without root. To add a peer, add a class and a
-line in PEERS.
+An adaptor has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
+soft_matrix, hard_value, hard_matrix). The method converts layouts, which is not timed, and returns what is timed
+(`run`) and how to read its result in our convention (`answer`): squared Euclidean cost (divergences: half of it), hard
+DTW without root. To add a peer, add a class and a line in PEERS.
 """
 
 import importlib
@@ -53,7 +53,7 @@ class Peer:
         return None if method is None else method(problem)
 
     def cells(self, operation, problem):
-        return problem.cells(diagonal=operation not in self.skips_diagonal)
+        return problem.cells(operation not in self.skips_diagonal, self_terms=operation == "divergence_value_and_grad")
 
 
 class Ours(Peer):
@@ -71,6 +71,10 @@ class Ours(Peer):
 
     def soft_value_and_grad(self, problem):
         f, (x, y, gamma, _) = self.load().soft_dtw_value_and_grad, problem
+        return Prepared(lambda: f(x, y, gamma, n_jobs=self.n_jobs), lambda result: Answer(result[0], result[1]))
+
+    def divergence_value_and_grad(self, problem):
+        f, (x, y, gamma, _) = self.load().soft_dtw_divergence_value_and_grad, problem
         return Prepared(lambda: f(x, y, gamma, n_jobs=self.n_jobs), lambda result: Answer(result[0], result[1]))
 
     def loss(self, problem):
@@ -125,6 +129,11 @@ class SoftDTWDivergences(Peer):
     def soft_value_and_grad(self, problem):
         f, x, y = self.load().sdtw_value_and_grad, problem.x * np.sqrt(2), problem.y * np.sqrt(2)
         return Prepared(lambda: f(x, y, problem.gamma), lambda r: Answer(r[0], r[1] * np.sqrt(2)))
+
+    def divergence_value_and_grad(self, problem):
+        """To x alone, while sdtwkit returns both gradients; our default cost is theirs."""
+        f, (x, y, gamma, _) = self.load().sdtw_div_value_and_grad, problem
+        return Prepared(lambda: f(x, y, gamma), lambda result: Answer(*result))
 
 
 class TorchPeer(Peer):

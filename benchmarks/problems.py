@@ -16,13 +16,17 @@ class Problem(NamedTuple):
     gamma: float = 1.0
     source: str = "z-normalised random walks"
 
-    def cells(self, diagonal=True):
-        """Cells of all tables: pairs x n x m; a symmetric matrix has B (B + 1) / 2 pairs, B fewer without diagonal."""
+    def cells(self, diagonal=True, self_terms=False):
+        """Cells of all tables: pairs x n x m; a symmetric matrix has B (B + 1) / 2 pairs, B fewer without diagonal.
+
+        self_terms: each pair has the tables of x with x and of y with y, too.
+        """
         if self.y is None:
             count, n = self.x.shape
             return (count * (count + 1) // 2 - (0 if diagonal else count)) * n * n
         pairs = len(self.x) if self.x.ndim == 3 else 1
-        return pairs * self.x.shape[-2] * self.y.shape[-2]
+        n, m = self.x.shape[-2], self.y.shape[-2]
+        return pairs * (n * m + (n * n + m * m if self_terms else 0))
 
 
 def walks(shape, seed):

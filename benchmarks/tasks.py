@@ -35,6 +35,7 @@ TASKS = [
     # name, title, kind, operation, problem, bar, aim
     Task("value", "soft value, 1 pair 500x500, d=1", "speed", "soft_value", PAIR_500, 30, 60),
     Task("gradient", "soft value + gradient, same", "speed", "soft_value_and_grad", PAIR_500, 14, 25),
+    Task("divergence", "divergence + gradient, same", "speed", "divergence_value_and_grad", PAIR_500, 14, 25),
     Task("loss-50", "loss + gradient, 32x500x50, d=12, float32", "speed", "loss", LOSS_50, 20, 40),
     Task("loss-500", "loss + gradient, 32x500x500, d=12, float32", "speed", "loss", LOSS_500, 20, 40),
     Task("loss-2000", "loss + gradient, 1x2000x2000, d=12, float32", "speed", "loss", LOSS_2000, 20, 40),

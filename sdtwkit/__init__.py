@@ -7,7 +7,8 @@ Series are arrays (n, d) with time first; see the functions below, `sdtwkit.dp` 
 from . import costs, dp
 from ._options import itakura_mask, sakoe_chiba_mask
 from ._version import __version__, show_versions
-from .pairwise import cdist_dtw, cdist_soft_dtw
+from .divergences import soft_dtw_divergence, soft_dtw_divergence_value_and_grad
+from .pairwise import cdist_dtw, cdist_soft_dtw, cdist_soft_dtw_divergence
 from .series import (
     dtw,
     dtw_path,
@@ -23,6 +24,7 @@ __all__ = [
     "__version__",
     "cdist_dtw",
     "cdist_soft_dtw",
+    "cdist_soft_dtw_divergence",
     "costs",
     "datasets",
     "dp",
@@ -34,20 +36,35 @@ __all__ = [
     "soft_dtw",
     "soft_dtw_alignment",
     "soft_dtw_alignment_vjp",
+    "soft_dtw_divergence",
+    "soft_dtw_divergence_value_and_grad",
     "soft_dtw_hvp",
     "soft_dtw_value_and_grad",
     "subsequence_matches",
 ]
 
-_LAZY = ("datasets",)  # loaded at first use: the import of the package stays instant
+# Loaded at first use, so that the import of the package stays instant: module -> the names it brings.
+_LAZY = {
+    "datasets": (),
+    "converters": (),
+    "plotting": (),
+    "preprocessing": (),
+    "barycenters": ("dtw_barycenter_averaging", "soft_dtw_barycenter"),
+    "smoothing": ("suggest_gamma",),
+    "aligners": ("SoftDTWAligner", "SoftDTWBarycenter"),
+    "cluster": ("SoftDTWKMeans",),
+    "neighbors": ("AlignmentDistance", "NearestSoftCentroid", "SoftDTWKNeighborsClassifier"),
+}
+_HOME = {name: module for module, names in _LAZY.items() for name in (module, *names)}
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        import importlib
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_HOME[name]}")
+    return module if name == _HOME[name] else getattr(module, name)
 
 
 def __dir__():

@@ -154,6 +154,47 @@ def products(problem, direction, n_jobs=1):
     return _solve(problem, n_jobs, want)
 
 
+def sharp_values(problem, n_jobs=1):
+    """(B,) slopes <d value / d C, C>, the expected costs of a path; +inf where none is admissible."""
+
+    def want(request, dtype):
+        slope = np.zeros(problem.n_pairs, dtype)
+        request.want_along_costs(slope)
+        return (slope,)
+
+    return _solve_sharp(problem, n_jobs, want)[0]
+
+
+def sharp_series_gradients(problem, n_jobs=1):
+    """(B,) slopes <d value / d C, C>, and their gradients laid out as the data of the series."""
+
+    def want(request, dtype):
+        slope = np.zeros(problem.n_pairs, dtype)
+        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        request.want_along_costs(slope)
+        request.want_series_gradients(*gradients)
+        return slope, *gradients
+
+    return _solve_sharp(problem, n_jobs, want)
+
+
+def sharp_matrix_gradients(problem, shape, n_jobs=1):
+    """(B,) slopes <d value / d C, C>, and their gradients with respect to C of `shape` (B, n, m)."""
+
+    def want(request, dtype):
+        slope, gradient = np.zeros(problem.n_pairs, dtype), np.zeros(shape, dtype)
+        request.want_along_costs(slope, gradient)
+        return slope, gradient
+
+    return _solve_sharp(problem, n_jobs, want)
+
+
+def _solve_sharp(problem, n_jobs, want):
+    value, slope, *gradients = _solve(problem, n_jobs, want)
+    slope[value == np.inf] = np.inf
+    return slope, *gradients
+
+
 def visit_vjp(problem, cotangent, n_jobs=1, to_series=False):
     """Gradient of <cotangent, E>: with respect to C (B, n, m), or to both series."""
 

@@ -1,12 +1,14 @@
 """Alignment of all pairs of two collections.
 
-Pairs are indices into the collections, so nothing is copied however many there are; a symmetric comparison of a
-collection with itself computes each pair once.
+The matrix is computed tile by tile, some rows by some columns, so that memory does not grow with it and tiles can be
+handed to the workers of a joblib backend. A symmetric comparison of a collection with itself computes each pair once.
 """
+
+import math
 
 import numpy as np
 
-from . import _arrays, _backend, _options, _words
+from . import _arrays, _blocks, _options, _words, divergences
 from .costs import get_cost
 
 
@@ -21,6 +23,7 @@ def cdist_dtw(
     open_end=False,
     X_lengths=None,
     Y_lengths=None,
+    out=None,
     n_jobs=None,
 ):
     """Dynamic time warping between all series of two collections.
@@ -31,17 +34,24 @@ def cdist_dtw(
         Collections; a 2-D array is B univariate series. Y=None compares X with itself and computes each pair once.
     X_lengths, Y_lengths : array of integers, optional
         True lengths within padded arrays.
-    cost, window, step_weights, open_begin, open_end, n_jobs
+    cost, window, step_weights, open_begin, open_end
         As for `dtw`; a mask is one (n, m) array for all pairs, and cost "precomputed" is not possible.
+    out : array of shape (len(X), len(Y)), optional
+        Where to write the distances, of the dtype they have: memory beside it is bounded, so it can be a numpy.memmap
+        of any size.
+    n_jobs : int, optional
+        Threads; None is one, -1 all that OpenMP would use. Under ``joblib.parallel_config(backend="dask")``, "loky" or
+        "multiprocessing", tiles of a large matrix go to the workers of that backend instead.
 
     Returns
     -------
     distances : array of shape (len(X), len(Y))
+        float32 where X and Y are, else float64; `out` if it was given.
 
     Raises
     ------
     TypeError, ValueError
-        As for `dtw`.
+        As for `dtw`, and if `out` does not fit.
 
     Examples
     --------
@@ -54,7 +64,7 @@ def cdist_dtw(
     recursion = _options.check_recursion(
         regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
+    return _cdist(X, Y, divergences.as_term("soft", get_cost(cost), recursion), X_lengths, Y_lengths, out, n_jobs)
 
 
 def cdist_soft_dtw(
@@ -70,6 +80,7 @@ def cdist_soft_dtw(
     open_end=False,
     X_lengths=None,
     Y_lengths=None,
+    out=None,
     n_jobs=None,
 ):
     """Soft-DTW between all series of two collections.
@@ -80,7 +91,7 @@ def cdist_soft_dtw(
         As for `cdist_dtw`. With Y=None the diagonal is computed: soft-DTW of a series with itself is not 0.
     gamma, regularizer
         As for `soft_dtw`.
-    cost, window, step_weights, open_begin, open_end, n_jobs
+    cost, window, step_weights, open_begin, open_end, out, n_jobs
         As for `cdist_dtw`.
 
     Returns
@@ -90,7 +101,7 @@ def cdist_soft_dtw(
     Raises
     ------
     TypeError, ValueError
-        As for `soft_dtw`.
+        As for `soft_dtw`, and if `out` does not fit.
 
     Examples
     --------
@@ -102,54 +113,163 @@ def cdist_soft_dtw(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    return _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs)
+    return _cdist(X, Y, divergences.as_term("soft", get_cost(cost), recursion), X_lengths, Y_lengths, out, n_jobs)
 
 
-_BLOCK_CELLS = 1 << 23  # cost matrices of unfused costs are made for so many cells at a time
+def cdist_soft_dtw_divergence(
+    X,
+    Y=None,
+    gamma=1.0,
+    *,
+    kind="soft",
+    debias=True,
+    regularizer="entropy",
+    cost="half_sqeuclidean",
+    window=None,
+    step_weights=_options.UNIT_WEIGHTS,
+    open_begin=False,
+    open_end=False,
+    X_lengths=None,
+    Y_lengths=None,
+    out=None,
+    n_jobs=None,
+):
+    """Soft-DTW divergence between all series of two collections.
+
+    The losses of the series against themselves are computed once each, not once for every pair.
+
+    Parameters
+    ----------
+    X, Y, X_lengths, Y_lengths
+        As for `cdist_dtw`. With Y=None the diagonal is exactly 0 (unless debias is False).
+    gamma, kind, debias, regularizer
+        As for `soft_dtw_divergence`.
+    cost : str or object, default "half_sqeuclidean"
+        As for `soft_dtw_divergence`.
+    window, step_weights, open_begin, open_end, out, n_jobs
+        As for `cdist_dtw`; a mask must be square.
+
+    Returns
+    -------
+    values : array of shape (len(X), len(Y))
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw_divergence`, and if `out` does not fit.
+
+    Examples
+    --------
+    >>> from sdtwkit import cdist_soft_dtw_divergence
+    >>> cdist_soft_dtw_divergence([[0.0, 1.0], [0.0, 1.0, 1.0], [2.0, 2.0]]).round(2)
+    array([[0.  , 0.09, 2.8 ],
+           [0.09, 0.  , 2.92],
+           [2.8 , 2.92, 0.  ]])
+    """
+    recursion = _options.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    term = divergences.as_term(kind, get_cost(cost), recursion)
+    return _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias)
 
 
-def _cdist(X, Y, cost, recursion, X_lengths, Y_lengths, n_jobs):
-    n_jobs = _options.check_n_jobs(n_jobs)
+# ---- tiles
+
+# A tile is some tenths of a second of work on one thread, and its indices and values take a few megabytes: enough to be
+# worth a journey, little enough to be lost with a worker. It must not depend on n_jobs (see `_blocks`).
+_TILE_CELLS = 1 << 28
+_TILE_PAIRS = 1 << 17
+
+
+def _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias=False):
+    _options.check_n_jobs(n_jobs)
     X, Y = _arrays.as_collection_pair(X, Y, X_lengths, Y_lengths)
-    cost = get_cost(cost)
-    _arrays.check_collection_cost(cost, X, Y)
-    mirrored = Y is None and cost.symmetric and _is_symmetric(recursion)
-    Y = X if Y is None else Y
-    _options.check_mask(recursion, 1, X.n_rows, Y.n_rows)
-    i, j = np.triu_indices(len(X)) if mirrored else np.divmod(np.arange(len(X) * len(Y)), len(Y))
-    i, j = np.ascontiguousarray(i, dtype=np.int64), np.ascontiguousarray(j, dtype=np.int64)
-    if cost.fused:
-        problem = _backend.Problem(recursion, X.lengths, Y.lengths, X.dtype, X, Y, cost.fused, None, i, j)
-        values = _backend.values(problem, n_jobs)
-    else:
-        values = _unfused_values(X, Y, i, j, cost, recursion, n_jobs)
-    if np.isinf(values).any():
-        raise _words.no_admissible_path(values, False)
-    result = np.empty((len(X), len(Y)), values.dtype)
-    result[i, j] = values
-    if mirrored:
-        result[j, i] = values
+    _arrays.check_collection_cost(term.cost, X, Y)
+    dtype, within = X.dtype, Y is None
+    if debias or term.kind == "mean":
+        X, Y = X.astype(np.float64), None if within else Y.astype(np.float64)
+    Y, name = (X, "X") if within else (Y, "Y")
+    _options.check_mask(term.recursion, 1, X.n_rows, Y.n_rows)
+    result = _result((len(X), len(Y)), dtype, out)
+    if debias:
+        divergences.check_self_terms(term, (X.n_rows, Y.n_rows))
+        divergences.check_domain(term, X, "X")
+        x_half = _half_self_values(term, X, "X", n_jobs)
+        y_half = x_half if within else _half_self_values(term, Y, "Y", n_jobs)
+    triangular = within and term.symmetric
+    for rows, columns, values in _tiles(term, X, Y, triangular, debias, n_jobs):
+        if np.isinf(values).any():
+            i, j = np.argwhere(np.isinf(values))[0]
+            raise _no_path(f"X[{rows.start + i}]", f"{name}[{columns.start + j}]")
+        if debias:
+            values = values - (x_half[rows, None] + y_half[columns])
+        result[rows, columns] = values = divergences.narrowed(values, dtype)
+        if triangular and rows != columns:
+            result[columns, rows] = values.T
+    if debias and within:
+        np.fill_diagonal(result, 0)
     return result
 
 
-def _unfused_values(X, Y, i, j, cost, recursion, n_jobs):
-    n, m = int(X.lengths.max()), int(Y.lengths.max())
-    if recursion.mask is not None:
-        recursion = recursion._replace(mask=np.ascontiguousarray(recursion.mask[:, :n, :m]))
-    step = max(1, _BLOCK_CELLS // (n * m))
-    values = np.empty(len(i), X.dtype)
-    for first in range(0, len(i), step):
-        block = slice(first, first + step)
-        rows, columns = X.lengths[i[block]], Y.lengths[j[block]]
-        given = np.zeros((len(rows), n, m), X.dtype)
-        for C, a, b in zip(given, i[block].tolist(), j[block].tolist(), strict=True):
-            C[: X.lengths[a], : Y.lengths[b]] = cost.matrix(X.item(a), Y.item(b))
-        problem = _backend.Problem(recursion, rows, columns, X.dtype, given=given)
-        values[block] = _backend.values(problem, n_jobs)
-    return values
+def _result(shape, dtype, out):
+    """`out` if it fits, else a new array."""
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray):
+        raise _words.wrong_type(out, "out", f"a NumPy array of shape {shape} and dtype {dtype}")
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; expected shape {shape} and dtype {dtype}")
+    if not out.flags.writeable:
+        raise ValueError("out is read-only; expected an array that can be written to")
+    return out
 
 
-def _is_symmetric(recursion):
-    """Whether aligning y with x is aligning x with y."""
-    left, _, up = recursion.step_weights
-    return left == up and recursion.mask is None and {recursion.open_begin, recursion.open_end} <= {0, 3}
+def _half_self_values(term, X, name, n_jobs):
+    """(len(X),) halves of F(C(x, x)), in blocks as large as tiles."""
+    jobs = ((term, _blocks.part(X, some.start, some.stop)) for some in _cut(X, _pairs_of_a_tile(X, X)))
+    values = np.concatenate(list(_blocks.map(divergences.self_values, jobs, n_jobs)))
+    if np.isinf(values).any():
+        raise _no_path(f"{name}[{np.argmax(np.isinf(values))}]", "itself")
+    return 0.5 * values
+
+
+def _tiles(term, X, Y, triangular, debias, n_jobs):
+    """Yield (rows, columns, values) that cover the matrix; if it is triangular, the part on and above its diagonal."""
+    pairs = _pairs_of_a_tile(X, Y)
+    height = min(len(X), math.isqrt(pairs))
+    width = height if triangular else pairs // height
+    places = [(r, c) for r in _cut(X, height) for c in _cut(Y, width) if not triangular or r.start <= c.start]
+
+    def jobs():
+        for r, c in places:
+            x = _blocks.part(X, r.start, r.stop)
+            yield term, x, None if triangular and r == c else _blocks.part(Y, c.start, c.stop), debias
+
+    for (r, c), values in zip(places, _blocks.map(_tile, jobs(), n_jobs), strict=True):
+        yield r, c, values
+
+
+def _tile(term, x, y, debias, n_jobs):
+    """(len(x), len(y)) values; y None is x, where each pair is computed once and, to be debiased, none with itself."""
+    if y is None:
+        i, j = np.triu_indices(len(x), k=int(debias))
+        i, j = np.ascontiguousarray(i), np.ascontiguousarray(j)
+        values = np.zeros((len(x), len(x)), x.dtype)
+        if len(i):
+            values[i, j] = values[j, i] = divergences.term_values(term, x, x, n_jobs, i, j)
+        return values
+    i, j = np.divmod(np.arange(len(x) * len(y)), len(y))
+    return divergences.term_values(term, x, y, n_jobs, i, j).reshape(len(x), len(y))
+
+
+def _pairs_of_a_tile(X, Y):
+    cells = X.lengths.mean() * Y.lengths.mean()
+    return int(min(max(_TILE_CELLS / cells, 1), _TILE_PAIRS))
+
+
+def _cut(X, step):
+    return [slice(first, min(first + step, len(X))) for first in range(0, len(X), step)]
+
+
+def _no_path(a, b):
+    return ValueError(f"no path is admissible between {a} and {b}: the window leaves no way from start to end")

@@ -1,0 +1,344 @@
+"""Divergences between series: an alignment loss, less the mean of what each series loses against itself.
+
+    D(X, Y) = F(C(X, Y)) - F(C(X, X)) / 2 - F(C(Y, Y)) / 2
+
+F is soft-DTW itself ("soft"), the expected cost of a random path ("sharp"), or the mean cost of all paths ("mean"):
+Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021. The functions named `term_*`
+compute F and its gradients for series that were checked before; matrices and barycenters build on them.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _arrays, _backend, _blocks, _options, _words
+from ._local_costs import Cost
+from .costs import CostPairs, get_cost
+
+KINDS = ("soft", "sharp", "mean")
+# exp(-cost / gamma) is 1 at this gamma, so that all paths weigh the same: "mean" is the limit of "sharp". Paths are
+# counted in mantissas and exponents, so no length overflows. At 1e300 products of gamma's low digits would be
+# subnormal, and twice as slow.
+_UNIFORM = 1e250
+_BLOCK_CELLS = 1 << 20  # tables of costs and gradients are made for so many cells at a time: they stay near the caches
+
+
+class Term(NamedTuple):
+    """F, as a function of two series: made by `as_term`, handed to the functions `term_*`."""
+
+    kind: str
+    cost: Cost
+    recursion: _options.Recursion
+
+    @property
+    def symmetric(self):
+        """Whether F(C(x, y)) = F(C(y, x))."""
+        rules = self.recursion
+        left, _, up = rules.step_weights
+        same_ends = {rules.open_begin, rules.open_end} <= {0, 3}
+        same_mask = rules.mask is None or np.array_equal(rules.mask, rules.mask.transpose(0, 2, 1))
+        return self.cost.symmetric and left == up and same_ends and same_mask
+
+
+def as_term(kind, cost, recursion):
+    """Check a kind; the cost is a `Cost` that compares two series, the recursion checked."""
+    if not (isinstance(kind, str) and kind in KINDS):
+        raise _words.wrong_choice(kind, "kind", "'soft', 'sharp' or 'mean'")
+    if not cost.y_is_differentiable:
+        raise ValueError("this cost does not compare two series; expected one that does, by name or object")
+    if kind == "mean":
+        recursion = recursion._replace(gamma=_UNIFORM, regularizer="entropy")
+    return Term(kind, cost, recursion)
+
+
+def soft_dtw_divergence(
+    x,
+    y,
+    gamma=1.0,
+    *,
+    kind="soft",
+    debias=True,
+    regularizer="entropy",
+    cost="half_sqeuclidean",
+    window=None,
+    step_weights=_options.UNIT_WEIGHTS,
+    open_begin=False,
+    open_end=False,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Soft-DTW divergence of two series: what aligning them costs beyond aligning each with itself.
+
+    With the costs C of matching samples and the loss F that `kind` names [1]_,
+
+        D(x, y) = F(C(x, y)) - F(C(x, x)) / 2 - F(C(y, y)) / 2.
+
+    Where x is y it is 0, exactly: rounding leaves no digit.
+
+    Parameters
+    ----------
+    x, y, x_lengths, y_lengths, n_jobs
+        As for `dtw`.
+    gamma : float > 0, default 1.0
+        Smoothing, in units of the local cost; "mean" does not depend on it.
+    kind : {"soft", "sharp", "mean"}
+        F(C) is soft-DTW; or <H, C> with its gradient H, for unit weights the expected cost of a path drawn with weight
+        exp(-cost / gamma); or the mean cost of all paths, the limit of "sharp" for large gamma.
+    debias : bool, default True
+        False gives F(C(x, y)) alone.
+    regularizer : {"entropy", "l2", None}
+        As for `soft_dtw`; "mean" does not depend on it.
+    cost : str or object, default "half_sqeuclidean"
+        As for `dtw`, but "precomputed" and "nll" do not compare two series.
+    window, step_weights, open_begin, open_end
+        As for `dtw`, for all three terms alike: a mask must be square, unless debias is False.
+
+    Returns
+    -------
+    value : NumPy scalar, or array of shape (B,)
+        float32 where x and y are, else float64. The terms can be many times their difference, so float32 series are
+        computed in float64 and the result is rounded.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is malformed, or the window admits no path.
+
+    Notes
+    -----
+    The soft divergence is proven to be positive unless x is y for cost "log_half_sqeuclidean" and gamma 1 [1]_. "sharp"
+    and "mean" can be negative between series of different lengths.
+
+    References
+    ----------
+    .. [1] Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw_divergence
+    >>> x, y = [0.0, 1.0, 2.0], [0.0, 0.0, 1.0, 3.0]
+    >>> [round(float(soft_dtw_divergence(x, y, kind=kind)), 3) for kind in ("soft", "sharp", "mean")]
+    [0.688, 0.592, 0.362]
+    >>> float(soft_dtw_divergence(x, x))
+    0.0
+    """
+    recursion = _options.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs)
+    values = call.admissible(term_values(call.term, call.x, call.y, call.n_jobs))
+    if debias:
+        own = [call.admissible(self_values(call.term, side, call.n_jobs)) for side in (call.x, call.y)]
+        values -= 0.5 * (own[0] + own[1])
+    return call.answer(values)
+
+
+def soft_dtw_divergence_value_and_grad(
+    x,
+    y,
+    gamma=1.0,
+    *,
+    kind="soft",
+    debias=True,
+    regularizer="entropy",
+    cost="half_sqeuclidean",
+    window=None,
+    step_weights=_options.UNIT_WEIGHTS,
+    open_begin=False,
+    open_end=False,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Soft-DTW divergence and its gradients with respect to both series.
+
+    Parameters
+    ----------
+    x, y, gamma, kind, debias, regularizer, cost
+        As for `soft_dtw_divergence`.
+    window, step_weights, open_begin, open_end, x_lengths, y_lengths, n_jobs
+        As for `soft_dtw_divergence`.
+
+    Returns
+    -------
+    value : NumPy scalar, or array of shape (B,)
+    grad_x, grad_y : arrays or lists of arrays with the shapes of x and y
+        Zeros in the padding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw_divergence`.
+
+    Notes
+    -----
+    The gradient of the sharp F = <H, C> with respect to C is H + Hess C, where Hess is the second derivative of
+    soft-DTW. Where x is y the gradients are exactly 0, as long as F does not tell its arguments apart: a symmetric cost
+    (and mask), equal weights for left and up, both ends open alike; without a regularizer also a cost that is least
+    between equal samples. Kinds "sharp" and "mean" keep tables of the size n m; "soft" keeps none for the costs that
+    `soft_dtw_value_and_grad` names.
+
+    Examples
+    --------
+    >>> from sdtwkit import soft_dtw_divergence_value_and_grad
+    >>> value, grad_x, grad_y = soft_dtw_divergence_value_and_grad([0.0, 1.0], [0.0, 3.0], kind="sharp")
+    >>> grad_y.round(2)
+    array([-0.38,  2.04])
+    """
+    recursion = _options.check_recursion(
+        gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
+    )
+    call = _Call(x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs)
+    values, grad_x, grad_y = term_value_and_grad(call.term, call.x, call.y, call.n_jobs)
+    call.admissible(values)
+    if debias:
+        x_values, half_x, _ = self_value_and_grad(call.term, call.x, call.n_jobs)
+        y_values, _, half_y = self_value_and_grad(call.term, call.y, call.n_jobs)
+        values -= 0.5 * (call.admissible(x_values) + call.admissible(y_values))
+        grad_x -= half_x
+        grad_y -= half_y
+    return call.answer(values), *call.gradients(grad_x, grad_y)
+
+
+class _Call:
+    """One call of a divergence: its arguments checked, its series in the dtype that is computed in."""
+
+    def __init__(self, x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs):
+        self.n_jobs = _blocks.threads(n_jobs)
+        self.term = as_term(kind, get_cost(cost), recursion)
+        self.pairs = pairs = CostPairs(x, y, self.term.cost, x_lengths, y_lengths)
+        _options.check_mask(recursion, *pairs.shape)
+        self.x, self.y = pairs.x, pairs.y
+        if debias:
+            check_self_terms(self.term, pairs.shape)
+            check_domain(self.term, pairs.x, "x")
+        if debias or kind == "mean":
+            self.x, self.y = self.x.astype(np.float64), self.y.astype(np.float64)
+
+    def admissible(self, values):
+        """(B,) values of a term, if every pair has a path."""
+        if np.isinf(values).any():
+            raise _words.no_admissible_path(values, self.pairs.single)
+        return values
+
+    def answer(self, values):
+        """(B,) values in the caller's form and dtype."""
+        values = narrowed(values, self.pairs.dtype)
+        return values[0] if self.pairs.single else values
+
+    def gradients(self, grad_x, grad_y):
+        pairs = self.pairs
+        return pairs.x.like(narrowed(grad_x, pairs.dtype)), pairs.y.like(narrowed(grad_y, pairs.dtype))
+
+
+def narrowed(array, dtype):
+    """`array` in the dtype of the series it belongs to."""
+    return array if array.dtype == dtype else _arrays.narrowed(array, dtype)
+
+
+def check_self_terms(term, shape):
+    """Refuse a mask that says nothing about a series aligned with itself; `shape` ends with its (n, m)."""
+    n, m = shape[-2:]
+    if term.recursion.mask is not None and n != m:
+        raise ValueError(
+            f"window is a mask of shape {(n, m)}, which does not say how a series may be aligned with itself; expected "
+            "a square mask, a radius, or debias=False"
+        )
+
+
+def check_domain(term, x, name):
+    """A series aligned with itself is the second argument of the cost, too."""
+    if type(term.cost).check is Cost.check:
+        return
+    for b in range(len(x)):
+        term.cost.check(x.item(b), x.item(b), name if x.form == "single" else f"{name}[{b}]")
+
+
+# ---- terms: F of series that were checked, all of one dtype; float64 for "mean", where gamma needs the range
+
+
+def term_values(term, x, y, n_jobs=1, i=None, j=None):
+    """(P,) values F(C(x[i_k], y[j_k])) of two Series; without i and j, (P,) int64, item by item.
+
+    +inf where no path is admissible. `n_jobs` is what `_blocks.threads` gives.
+    """
+    solve = _backend.values if term.kind == "soft" else _backend.sharp_values
+    if term.cost.fused:
+        return solve(_fused(term, x, y, i, j), n_jobs)
+    if i is None:
+        i = j = np.arange(len(x))
+    blocks = _pair_blocks(x.lengths[i], y.lengths[j])
+    return np.concatenate([solve(_posed(_of_block(term, k), x, y, i[k], j[k]), n_jobs) for k in blocks])
+
+
+def term_value_and_grad(term, x, y, n_jobs=1):
+    """(B,) values F(C(x_b, y_b)), and their gradients laid out as the data of x and of y."""
+    if term.cost.fused:
+        solve = _backend.series_gradients if term.kind == "soft" else _backend.sharp_series_gradients
+        return solve(_fused(term, x, y), n_jobs)
+    solve = _backend.matrix_gradients if term.kind == "soft" else _backend.sharp_matrix_gradients
+    values, grad_x, grad_y = np.empty(len(x), x.dtype), np.zeros_like(x.data), np.zeros_like(y.data)
+    for block in _pair_blocks(x.lengths, y.lengths):
+        pairs = np.arange(block.start, block.stop)
+        problem = _posed(_of_block(term, block), x, y, pairs, pairs)
+        values[block], gradient = solve(problem, problem.given.shape, n_jobs)
+        for b, G in zip(pairs.tolist(), gradient, strict=True):
+            n, m, i, j = x.lengths[b], y.lengths[b], x.starts[b], y.starts[b]
+            vjp = term.cost.vjp(x.item(b), y.item(b), np.ascontiguousarray(G[:n, :m]))
+            grad_x[i : i + n], grad_y[j : j + m] = vjp
+    return values, grad_x, grad_y
+
+
+def self_values(term, x, n_jobs=1):
+    """(B,) values F(C(x_b, x_b))."""
+    return term_values(term, x, _twin(x), n_jobs)
+
+
+def self_value_and_grad(term, x, n_jobs=1):
+    """(B,) values F(C(x_b, x_b)), and half of their gradients, laid out as the data of x: one for x and one for y.
+
+    Where F is symmetric and smooth, both arguments have the same gradient, but for rounding. Each side then subtracts
+    that of its own argument, where an equal series has left exactly the same number. Of two mirrored paths the hard
+    minimum takes one, so its arguments differ.
+    """
+    values, grad_x, grad_y = term_value_and_grad(term, x, _twin(x), n_jobs)
+    if term.symmetric and term.recursion.regularizer is not None:
+        return values, grad_x, grad_y
+    half = 0.5 * (grad_x + grad_y)
+    return values, half, half
+
+
+def _twin(x):
+    """x again, in memory of its own: NumPy computes x @ x.T otherwise than x @ y.T, and it rounds otherwise."""
+    return _arrays.Series(x.data.copy(), x.starts, x.lengths, x.form, x.shape)
+
+
+def _fused(term, x, y, i=None, j=None):
+    return _backend.Problem(term.recursion, x.lengths, y.lengths, x.dtype, x, y, term.cost.fused, None, i, j)
+
+
+# ---- costs that the kernels do not know, in tables
+
+
+def _pair_blocks(rows, columns):
+    """Slices of the pairs, so that a table of each is not too large."""
+    step = max(1, _BLOCK_CELLS // int(rows.max() * columns.max()))
+    return [slice(first, min(first + step, len(rows))) for first in range(0, len(rows), step)]
+
+
+def _of_block(term, block):
+    """The term of some pairs: a mask for each pair is cut with them."""
+    mask = term.recursion.mask
+    if mask is None or len(mask) == 1:
+        return term
+    return term._replace(recursion=term.recursion._replace(mask=mask[block]))
+
+
+def _posed(term, x, y, i, j):
+    """The problem of pairs (x[i_k], y[j_k]), with their costs (P, n, m), zeros beyond the lengths."""
+    rows, columns = x.lengths[i], y.lengths[j]
+    C = np.zeros((len(i), rows.max(), columns.max()), x.dtype)
+    for table, n, m, a, b in zip(C, rows.tolist(), columns.tolist(), i.tolist(), j.tolist(), strict=True):
+        table[:n, :m] = term.cost.matrix(x.item(a), y.item(b))
+    return _backend.Problem(term.recursion, rows, columns, x.dtype, given=C)
