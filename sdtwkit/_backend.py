@@ -16,6 +16,7 @@ _OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.S
 _RANK = {(1, 1): 0, (0, 1): 1, (1, 0): 2}  # ties go to the diagonal, left, up, then as the steps were given
 _SINGLE = np.dtype(np.float32)
 _DOUBLE = np.dtype(np.float64)
+BOTH = (True, True)  # sides of a pair, x and y
 
 
 class Problem(NamedTuple):
@@ -113,21 +114,27 @@ def _nothing_more(request, dtype):
     return ()
 
 
-def series_gradients(problem, n_jobs=1):
-    """(B,) values, and their gradients laid out as the data of the series."""
+def series_gradients(problem, n_jobs=1, sides=BOTH):
+    """(B,) values, and their gradients laid out as the data of the series; None for a side that is not wanted."""
     if problem.recursion.regularizer is not None and _is_tall(problem):
-        value, grad_y, grad_x = _series_gradients(_transposed(problem), n_jobs)
+        value, grad_y, grad_x = _series_gradients(_transposed(problem), n_jobs, sides[::-1])
         return value, grad_x, grad_y
-    return _series_gradients(problem, n_jobs)
+    return _series_gradients(problem, n_jobs, sides)
 
 
-def _series_gradients(problem, n_jobs):
+def _series_gradients(problem, n_jobs, sides):
     def want(request, dtype):
-        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        gradients = _room_for_gradients(problem, dtype, sides)
         request.want_series_gradients(*gradients)
         return gradients
 
     return _solve(problem, n_jobs, want)
+
+
+def _room_for_gradients(problem, dtype, sides=BOTH):
+    """Zeros shaped as the data of x and of y; None for a side that is not wanted."""
+    series = problem.x, problem.y
+    return tuple(np.zeros(s.data.shape, dtype) if wanted else None for s, wanted in zip(series, sides, strict=True))
 
 
 def matrix_gradients(problem, shape, n_jobs=1, visits=False):
@@ -165,12 +172,11 @@ def sharp_values(problem, n_jobs=1):
     return _solve_sharp(problem, n_jobs, want)[0]
 
 
-def sharp_series_gradients(problem, n_jobs=1):
-    """(B,) slopes <d value / d C, C>, and their gradients laid out as the data of the series."""
+def sharp_series_gradients(problem, n_jobs=1, sides=BOTH):
+    """(B,) slopes <d value / d C, C>, and their gradients as `series_gradients` gives them."""
 
     def want(request, dtype):
-        slope = np.zeros(problem.n_pairs, dtype)
-        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        slope, gradients = np.zeros(problem.n_pairs, dtype), _room_for_gradients(problem, dtype, sides)
         request.want_along_costs(slope)
         request.want_series_gradients(*gradients)
         return slope, *gradients
@@ -204,7 +210,7 @@ def visit_vjp(problem, cotangent, n_jobs=1, to_series=False):
         request.want_product(cotangent.astype(dtype, copy=False), slope, product, unweighted=True)
         if not to_series:
             return (product,)
-        gradients = np.zeros(problem.x.data.shape, dtype), np.zeros(problem.y.data.shape, dtype)
+        gradients = _room_for_gradients(problem, dtype)
         request.want_series_gradients(*gradients)
         return gradients
 
@@ -246,7 +252,7 @@ def _solve(problem, n_jobs, want):
         dtype = _DOUBLE  # NEEDS_DOUBLE: too large a range for float32
     if dtype is problem.dtype:
         return value, *outputs
-    return tuple(_arrays.narrowed(array, problem.dtype) for array in (value, *outputs))
+    return tuple(None if array is None else _arrays.narrowed(array, problem.dtype) for array in (value, *outputs))
 
 
 # ---- threads and instruction levels

@@ -148,7 +148,7 @@ cdef class Request:
         set_matrix(&self.c.given, given, PyBUF_SIMPLE)
 
     def want_series_gradients(self, x_gradient, y_gradient):
-        """OUT, zero on entry, laid out as the series; under a direction, of the Hessian product."""
+        """OUT, zero on entry, laid out as the series, or None; under a direction, of the Hessian product."""
         self.kept += [x_gradient, y_gradient]
         self.c.x.gradient = address(x_gradient, PyBUF_WRITABLE)
         self.c.y.gradient = address(y_gradient, PyBUF_WRITABLE)

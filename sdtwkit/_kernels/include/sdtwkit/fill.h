@@ -192,11 +192,11 @@ template <class Cost, bool OfX, class T> SDTW_FN void pull_back_side(const Serie
   for (; c < b.channels; ++c) pull_back_channels<Cost, OfX, 1>(b, c);
 }
 
-// x_i += sum_j G_ij dc/dx, y_j += sum_i G_ij dc/dy.
+// x_i += sum_j G_ij dc/dx, y_j += sum_i G_ij dc/dy, of those that are wanted.
 template <class Cost, class T> SDTW_TARGET void pull_back(const SeriesBlock<T>& b) {
   if (Cost::needs_cost) divide_by_cost(b);
-  pull_back_side<Cost, true>(b);
-  pull_back_side<Cost, false>(b);
+  if (b.x_gradient) pull_back_side<Cost, true>(b);
+  if (b.y_gradient) pull_back_side<Cost, false>(b);
 }
 
 }  // namespace SDTW_LEVEL

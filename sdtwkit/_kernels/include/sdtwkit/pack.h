@@ -234,7 +234,8 @@ template <class T> class Pack {
     b.x = x_.get() + kLanes + x, b.x_pitch = x_pitch_;
     b.y = y_.get() + y, b.y_pitch = y_pitch_;
     b.cost = cost, b.weight = weight, b.weight_pitch = out_pitch();
-    b.x_gradient = x_gradient_.get() + x, b.y_gradient = y_gradient_.get() + y;
+    b.x_gradient = plan.request.x.gradient ? x_gradient_.get() + x : nullptr;
+    b.y_gradient = plan.request.y.gradient ? y_gradient_.get() + y : nullptr;
     b.parameter = T(plan.request.cost_parameter);
     return b;
   }

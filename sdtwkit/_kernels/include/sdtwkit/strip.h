@@ -87,7 +87,7 @@ template <class T> struct SeriesBlock {
   T* cost;                              // OUT (last - first, pitch)
   T* weight;                            // IN  (last - first, weight_pitch) d value / d C, overwritten; gradients only
   Index weight_pitch;                   // kLanes zeros lie on both sides of a row of `pitch` lanes
-  T *x_gradient, *y_gradient;           // IN/OUT laid out as x and y
+  T *x_gradient, *y_gradient;           // IN/OUT laid out as x and y; null: not wanted
   T parameter;
 };
 
