@@ -1,9 +1,9 @@
 """Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
 An adaptor has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
-soft_matrix, hard_value, hard_matrix). The method converts layouts, which is not timed, and returns what is timed
-(`run`) and how to read its result in our convention (`answer`): squared Euclidean cost (divergences: half of it), hard
-DTW without root. To add a peer, add a class and a line in PEERS.
+soft_matrix, soft_barycenter, hard_value, hard_matrix). The method converts layouts, which is not timed, and returns
+what is timed (`run`) and how to read its result in our convention (`answer`): squared Euclidean cost (divergences: half
+of it), hard DTW without root. To add a peer, add a class and a line in PEERS.
 """
 
 import importlib
@@ -13,6 +13,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+
+from benchmarks.problems import Problem
+
+ITERATIONS = 50  # of a barycenter: of L-BFGS through scipy, in every library, from the mean and with tolerance 0
 
 
 class Answer(NamedTuple):
@@ -53,7 +57,17 @@ class Peer:
         return None if method is None else method(problem)
 
     def cells(self, operation, problem):
+        if operation == "soft_barycenter":  # as many tables as L-BFGS asks for
+            return None
         return problem.cells(operation not in self.skips_diagonal, self_terms=operation == "divergence_value_and_grad")
+
+    def objective(self, barycenter, problem):
+        """Answer of a soft_barycenter: the mean soft-DTW to the series, in the library's own values."""
+        values = []
+        for x in problem.x[:, :, None]:
+            prepared = self.soft_value(Problem(barycenter, x, problem.gamma))
+            values.append(prepared.answer(prepared.run()).value)
+        return Answer(np.mean(values))
 
 
 class Ours(Peer):
@@ -85,6 +99,14 @@ class Ours(Peer):
         f, x, gamma = self.load().cdist_soft_dtw, problem.x, problem.gamma
         return Prepared(lambda: f(x, gamma=gamma, n_jobs=self.n_jobs), Answer)
 
+    def soft_barycenter(self, problem):
+        f = importlib.import_module("sdtwkit.barycenters").fit_soft_dtw_barycenter
+        x, gamma = problem.x, problem.gamma
+        return Prepared(
+            lambda: f(x, gamma, init="mean", max_iter=ITERATIONS, tol=0, n_jobs=self.n_jobs),
+            lambda result: self.objective(result.barycenter, problem),
+        )
+
     def hard_value(self, problem):
         f, (x, y, _, _) = self.load().dtw, problem
         return Prepared(lambda: f(x, y, n_jobs=self.n_jobs), Answer)
@@ -112,6 +134,14 @@ class SoftDTWPackage(Peer):
             return dtw.compute(), cost.jacobian_product(dtw.grad())
 
         return Prepared(run, lambda result: Answer(*result))
+
+    def soft_barycenter(self, problem):
+        f, x = importlib.import_module("sdtw.barycenter").sdtw_barycenter, problem.x[:, :, None]
+        start, shares = x.mean(axis=0), np.full(len(x), 1 / len(x))
+        return Prepared(
+            lambda: f(x, start, problem.gamma, shares, tol=0, max_iter=ITERATIONS),
+            lambda barycenter: self.objective(barycenter, problem),
+        )
 
     def _classes(self):
         return self.load().SquaredEuclidean, importlib.import_module("sdtw").SoftDTW
@@ -205,6 +235,14 @@ class TSLearn(TorchPeer):
     def soft_matrix(self, problem):
         f, x, gamma = self.load().cdist_soft_dtw, problem.x[:, :, None], problem.gamma
         return Prepared(lambda: f(x, gamma=gamma), Answer)
+
+    def soft_barycenter(self, problem):
+        f, x = importlib.import_module("tslearn.barycenters").softdtw_barycenter, problem.x[:, :, None]
+        start, shares = x.mean(axis=0), np.full(len(x), 1 / len(x))
+        return Prepared(
+            lambda: f(x, problem.gamma, shares, tol=0, max_iter=ITERATIONS, init=start),
+            lambda barycenter: self.objective(barycenter, problem),
+        )
 
     def hard_value(self, problem):
         f, (x, y, _, _) = self.load().dtw, problem

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 TRACE_COUNT, TRACE_LENGTH = 40, 275
+TRACE_CLASS_COUNT = 26
 
 
 class Problem(NamedTuple):
-    """Series to align: x with y item by item, or all pairs of x when y is None."""
+    """Series to align: x with y item by item; or all pairs of x, or x with its barycenter, when y is None."""
 
     x: np.ndarray  # (n, d), (B, n, d) or, with y None, (B, n)
     y: np.ndarray | None  # (m, d), (B, m, d) or None
@@ -57,7 +58,20 @@ def trace_collection(count=TRACE_COUNT):
     """All pairs of the first series of UCR's Trace where tslearn, which ships it, is installed; else walks."""
     if importlib.util.find_spec("tslearn") is None:
         return walk_collection(count)
+    return Problem(trace()[0][:count], None, source="UCR Trace")
+
+
+def trace_class():
+    """The series of the first class of Trace's training set, to be averaged at gamma 0.1; without tslearn, walks."""
+    if importlib.util.find_spec("tslearn") is None:
+        return walk_collection(TRACE_CLASS_COUNT)._replace(gamma=0.1)
+    series, labels = trace()
+    return Problem(series[labels == 1], None, 0.1, "UCR Trace, class 1")
+
+
+def trace():
+    """-> series (100, 275) float64, labels (100,)"""
     from tslearn.datasets import CachedDatasets
 
-    series = CachedDatasets().load_dataset("Trace")[0]
-    return Problem(np.ascontiguousarray(series[:count, :, 0], dtype=np.float64), None, source="UCR Trace")
+    series, labels, _, _ = CachedDatasets().load_dataset("Trace")
+    return np.ascontiguousarray(series[:, :, 0], dtype=np.float64), labels

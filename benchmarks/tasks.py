@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks.problems import Problem, feature_batch, trace_collection, univariate_pair
+from benchmarks.problems import Problem, feature_batch, trace_class, trace_collection, univariate_pair
 
 MB = 1e6
 # Bars of kind "speed" are for AVX-512; other instruction levels owe this share of them.
@@ -41,10 +41,13 @@ TASKS = [
     Task("loss-2000", "loss + gradient, 1x2000x2000, d=12, float32", "speed", "loss", LOSS_2000, 20, 40),
     Task("soft-matrix", "pairwise soft matrix, 40 x 275", "speed", "soft_matrix", trace_collection, 35, 60),
     Task("hard-matrix", "pairwise hard matrix, 40 x 275", "speed", "hard_matrix", trace_collection, 15, 30),
+    Task("barycenter", "soft barycenter, 26 x 275, 50 iterations", "speed", "soft_barycenter", trace_class, 12, 25),
     Task("soft-call", "one soft call, 20x20", "overhead", "soft_value", PAIR_20, 1, None),
     Task("hard-call", "one hard call, 20x20", "call", "hard_value", PAIR_20, 8e-6, None),
     Task("threads-batch", "2 threads, loss + gradient 32x500x500", "threads", "loss", LOSS_500, 1.7, None),
     Task("threads-matrix", "2 threads, soft matrix 40 x 275", "threads", "soft_matrix", trace_collection, 1.7, None),
+    Task("threads-barycenter", "2 threads, soft barycenter 26 x 275", "threads", "soft_barycenter", trace_class, 1.7,
+         None),
     Task("threads-pair", "2 threads, value + gradient, 1 pair 2000x2000", "threads", "soft_value_and_grad", PAIR_2000,
          1, None),
     Task("memory", "peak extra memory, value + gradient 20000x20000", "memory", "soft_value_and_grad", PAIR_20000,

@@ -7,6 +7,7 @@ Series are arrays (n, d) with time first; see the functions below, `sdtwkit.dp` 
 from . import costs, dp
 from ._options import itakura_mask, sakoe_chiba_mask
 from ._version import __version__, show_versions
+from .barycenters import dtw_barycenter_averaging, soft_dtw_barycenter
 from .divergences import soft_dtw_divergence, soft_dtw_divergence_value_and_grad
 from .pairwise import cdist_dtw, cdist_soft_dtw, cdist_soft_dtw_divergence
 from .series import (
@@ -19,28 +20,41 @@ from .series import (
     soft_dtw_value_and_grad,
     subsequence_matches,
 )
+from .smoothing import suggest_gamma
 
 __all__ = [
+    "AlignmentDistance",
+    "NearestSoftCentroid",
+    "SoftDTWAligner",
+    "SoftDTWBarycenter",
+    "SoftDTWKMeans",
+    "SoftDTWKNeighborsClassifier",
     "__version__",
     "cdist_dtw",
     "cdist_soft_dtw",
     "cdist_soft_dtw_divergence",
+    "converters",
     "costs",
     "datasets",
     "dp",
     "dtw",
+    "dtw_barycenter_averaging",
     "dtw_path",
     "itakura_mask",
+    "plotting",
+    "preprocessing",
     "sakoe_chiba_mask",
     "show_versions",
     "soft_dtw",
     "soft_dtw_alignment",
     "soft_dtw_alignment_vjp",
+    "soft_dtw_barycenter",
     "soft_dtw_divergence",
     "soft_dtw_divergence_value_and_grad",
     "soft_dtw_hvp",
     "soft_dtw_value_and_grad",
     "subsequence_matches",
+    "suggest_gamma",
 ]
 
 # Loaded at first use, so that the import of the package stays instant: module -> the names it brings.
@@ -49,8 +63,6 @@ _LAZY = {
     "converters": (),
     "plotting": (),
     "preprocessing": (),
-    "barycenters": ("dtw_barycenter_averaging", "soft_dtw_barycenter"),
-    "smoothing": ("suggest_gamma",),
     "aligners": ("SoftDTWAligner", "SoftDTWBarycenter"),
     "cluster": ("SoftDTWKMeans",),
     "neighbors": ("AlignmentDistance", "NearestSoftCentroid", "SoftDTWKNeighborsClassifier"),

@@ -14,12 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 import sdtwkit
+from sdtwkit.plotting import LINE_COLORS, AlignmentDisplay, BarycenterDisplay
 
 NO_MATPLOTLIB = "matplotlib is not installed (python -m pip install 'sdtwkit[plot]')"
-
-# Okabe and Ito's palette, whose colours colour-blind readers tell apart.
-BLUE, VERMILION = "#0072B2", "#D55E00"
-LINES = (BLUE, VERMILION, "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
 
 
 class Refusal(Exception):
@@ -51,8 +48,11 @@ def build_parser():
 
 def add_demo(commands):
     """The options of `demo`."""
-    text = "Align recordings of shoulder exercises that come with the package; print values and timings, draw pictures."
-    demo = commands.add_parser("demo", help="align embedded real recordings and draw pictures", description=text)
+    text = (
+        "Align and average recordings of shoulder exercises that come with the package; print values and timings, draw "
+        "pictures."
+    )
+    demo = commands.add_parser("demo", help="align and average real recordings, draw pictures", description=text)
     demo.add_argument(
         "--output", type=Path, default=Path("sdtwkit-demo"), metavar="DIR", help="folder for PNG files (%(default)s)"
     )
@@ -258,16 +258,18 @@ class Demo(NamedTuple):
 
 
 def run_demo(arguments):
-    """Align nine recordings, print what came out and how long it took, draw it."""
+    """Align nine recordings, average three, print what came out and how long it took, draw it."""
     demo = load_demo()
     matrix, matrix_time = timed(sdtwkit.cdist_soft_dtw, demo.series, gamma=DEMO_GAMMA)
     matrix = per_sample(matrix, demo.series)
     results, times = align_pair(*demo.series[:2])
+    barycenter = sdtwkit.soft_dtw_barycenter(first_exercise(demo), DEMO_GAMMA)
     print_matrix(demo, matrix)
     print_pair(demo, results)
+    print_average(demo, barycenter)
     print_times(matrix_time, times, [len(x) for x in demo.series])
     if has_matplotlib():
-        draw_demo(arguments.output, demo, matrix, results)
+        draw_demo(arguments.output, demo, matrix, results, barycenter)
     else:
         print(f"No pictures: {NO_MATPLOTLIB}.")
 
@@ -365,6 +367,21 @@ def print_pair(demo, results):
     print()
 
 
+def first_exercise(demo):
+    """The recordings of the first exercise, one by each person."""
+    return [x for x, (exercise, _) in zip(demo.series, demo.labels, strict=True) if exercise == demo.labels[0][0]]
+
+
+def print_average(demo, barycenter):
+    """What the barycenter of the first exercise is, beside the recording that comes closest to being one."""
+    members = first_exercise(demo)
+    average, *others = (
+        sdtwkit.soft_dtw([z] * len(members), members, DEMO_GAMMA).mean() for z in (barycenter, *members)
+    )
+    print(f"Average of [0] to [{len(members) - 1}], their soft-DTW barycenter: {len(barycenter)} time steps")
+    print(f"mean soft-DTW to them {average:.1f}; of the one among them that is nearest to all {min(others):.1f}\n")
+
+
 def print_times(matrix_time, times, lengths):
     """Milliseconds and nanoseconds a cell, for the pair and for the matrix."""
     cells = lengths[0] * lengths[1]
@@ -390,8 +407,8 @@ def has_matplotlib():
     return True
 
 
-def draw_demo(folder, demo, matrix, results):
-    """Three PNG files into the folder."""
+def draw_demo(folder, demo, matrix, results, barycenter):
+    """Four PNG files into the folder."""
     rate = demo.recordings.sampling_rate
     x, y = (series[:, DEMO_CHANNEL] for series in demo.series[:2])
     channel = f"{demo.recordings.feature_names[DEMO_CHANNEL].split(' (')[0]}, scaled"
@@ -405,6 +422,7 @@ def draw_demo(folder, demo, matrix, results):
         "matrix.png": matrix_figure(matrix, demo.labels),
         "alignment.png": alignment_figure(*close_up, names, channel, rate),
         "warped.png": warped_figure(x, y, alignment, names, channel, rate),
+        "barycenter.png": barycenter_figure(demo, barycenter, channel),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -443,46 +461,14 @@ def matrix_figure(matrix, labels):
     return figure
 
 
-PALEST = 1e-3  # less probable matches are left white
-
-
 def alignment_figure(x, y, alignment, path, names, value_label, rate=None):
     """Two series along the sides of their expected alignment (n, m), with the best path (L, 2) on top of it."""
-    from matplotlib.colors import LogNorm
-
     figure = new_figure(9, 8)
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, 4), height_ratios=(4, 1))
-    main = figure.add_subplot(grid[0, 1])
-    left = figure.add_subplot(grid[0, 0], sharey=main)
-    below = figure.add_subplot(grid[1, 1], sharex=main)
-    unit = 1 if rate is None else 1 / rate
-    time = "time step" if rate is None else "time (s)"
-
-    n, m = alignment.shape
-    edges = np.array([-0.5, m - 0.5, -0.5, n - 0.5]) * unit
-    shown = np.where(alignment > PALEST, alignment, np.nan)
-    colours = {"cmap": "Blues", "norm": LogNorm(PALEST, 1)}
-    image = main.imshow(shown, origin="lower", extent=edges, aspect="auto", interpolation="nearest", **colours)
-    main.plot(path[:, 1] * unit, path[:, 0] * unit, color=VERMILION, linewidth=1.0, label="best path (hard DTW)")
-    main.legend(loc="upper left")
-    main.tick_params(labelleft=False, labelbottom=False)
-    main.set_title("Expected alignment, and the best path over it")
-    figure.colorbar(image, ax=main, label="probability that a sample of x is matched with one of y")
-
-    plot_channels(left, x, unit, upright=True)
-    left.invert_xaxis()
-    left.set(ylabel=f"{names[0]}, {time}", xlabel=value_label)
-    plot_channels(below, y, unit)
-    below.set(xlabel=f"{names[1]}, {time}", ylabel=value_label)
+    display = AlignmentDisplay(alignment, path, x, y, sampling_rate=rate, names=names).plot(figure.add_subplot())
+    display.ax_.set_title("Expected alignment, and the best path over it")
+    display.x_ax_.set_xlabel(value_label)
+    display.y_ax_.set_ylabel(value_label)
     return figure
-
-
-def plot_channels(axes, series, unit, upright=False):
-    """The channels of a series over time; upright: time runs upwards."""
-    times = np.arange(len(series)) * unit
-    for c, values in enumerate(series.reshape(len(series), -1).T):
-        points = (values, times) if upright else (times, values)
-        axes.plot(*points, color=LINES[c % len(LINES)], linewidth=0.9)
 
 
 def warped_figure(x, y, alignment, names, value_label, rate):
@@ -490,16 +476,33 @@ def warped_figure(x, y, alignment, names, value_label, rate):
     figure = new_figure(10, 5.5)
     recorded, aligned = figure.subplots(2, 1, sharex=True, sharey=True)
     warped = alignment.T @ x / alignment.sum(axis=0)
+    blue, vermilion = LINE_COLORS[:2]
     for axes, series, label, title in (
         (recorded, x, names[0], "As recorded"),
         (aligned, warped, "x at the times of y (mean of x under the expected alignment)", "Aligned"),
     ):
-        axes.plot(np.arange(len(y)) / rate, y, color=BLUE, linewidth=1.0, label=names[1])
-        axes.plot(np.arange(len(series)) / rate, series, color=VERMILION, linewidth=1.0, label=label)
+        axes.plot(np.arange(len(y)) / rate, y, color=blue, linewidth=1.0, label=names[1])
+        axes.plot(np.arange(len(series)) / rate, series, color=vermilion, linewidth=1.0, label=label)
         axes.set_title(title, loc="left")
         axes.set_ylabel(value_label)
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize="small", frameon=False)
     aligned.set_xlabel("time (s)")
+    return figure
+
+
+def barycenter_figure(demo, barycenter, value_label):
+    """The beginning of the recordings of the first exercise, and of their barycenter on top."""
+    rate = demo.recordings.sampling_rate
+    figure = new_figure(10, 3.5)
+    display = BarycenterDisplay(
+        [x[:, DEMO_CHANNEL] for x in first_exercise(demo)],
+        [barycenter[:, DEMO_CHANNEL]],
+        [f"soft-DTW barycenter, gamma {DEMO_GAMMA:g}"],
+        sampling_rate=rate,
+        channel_names=[value_label],
+    ).plot(figure.add_subplot())
+    display.ax_.set_xlim(0, DEMO_CLOSE_UP / rate)
+    display.ax_.set_title(f"Three people: {demo.labels[0][0]}", loc="left")
     return figure
 
 

@@ -193,8 +193,8 @@ def soft_dtw_divergence_value_and_grad(
     values, grad_x, grad_y = term_value_and_grad(call.term, call.x, call.y, call.n_jobs)
     call.admissible(values)
     if debias:
-        x_values, half_x, _ = self_value_and_grad(call.term, call.x, call.n_jobs)
-        y_values, _, half_y = self_value_and_grad(call.term, call.y, call.n_jobs)
+        x_values, half_x = self_value_and_grad(call.term, call.x, call.n_jobs, side=0)
+        y_values, half_y = self_value_and_grad(call.term, call.y, call.n_jobs, side=1)
         values -= 0.5 * (call.admissible(x_values) + call.admissible(y_values))
         grad_x -= half_x
         grad_y -= half_y
@@ -272,11 +272,14 @@ def term_values(term, x, y, n_jobs=1, i=None, j=None):
     return np.concatenate([solve(_posed(_of_block(term, k), x, y, i[k], j[k]), n_jobs) for k in blocks])
 
 
-def term_value_and_grad(term, x, y, n_jobs=1):
-    """(B,) values F(C(x_b, y_b)), and their gradients laid out as the data of x and of y."""
+def term_value_and_grad(term, x, y, n_jobs=1, sides=_backend.BOTH):
+    """(B,) values F(C(x_b, y_b)), and their gradients laid out as the data of x and of y.
+
+    sides : which of the two are wanted; the other may be None.
+    """
     if term.cost.fused:
         solve = _backend.series_gradients if term.kind == "soft" else _backend.sharp_series_gradients
-        return solve(_fused(term, x, y), n_jobs)
+        return solve(_fused(term, x, y), n_jobs, sides)
     solve = _backend.matrix_gradients if term.kind == "soft" else _backend.sharp_matrix_gradients
     values, grad_x, grad_y = np.empty(len(x), x.dtype), np.zeros_like(x.data), np.zeros_like(y.data)
     for block in _pair_blocks(x.lengths, y.lengths):
@@ -295,18 +298,18 @@ def self_values(term, x, n_jobs=1):
     return term_values(term, x, _twin(x), n_jobs)
 
 
-def self_value_and_grad(term, x, n_jobs=1):
-    """(B,) values F(C(x_b, x_b)), and half of their gradients, laid out as the data of x: one for x and one for y.
+def self_value_and_grad(term, x, n_jobs=1, side=0):
+    """(B,) values F(C(x_b, x_b)), and half of their gradients, laid out as the data of x.
 
-    Where F is symmetric and smooth, both arguments have the same gradient, but for rounding. Each side then subtracts
-    that of its own argument, where an equal series has left exactly the same number. Of two mirrored paths the hard
-    minimum takes one, so its arguments differ.
+    Where F is symmetric and smooth, both arguments have the same gradient, but for rounding: it is that of the argument
+    `side`, from whose gradient it will be subtracted, where an equal series has left exactly the same number. Of two
+    mirrored paths the hard minimum takes one, so its arguments differ.
     """
-    values, grad_x, grad_y = term_value_and_grad(term, x, _twin(x), n_jobs)
     if term.symmetric and term.recursion.regularizer is not None:
-        return values, grad_x, grad_y
-    half = 0.5 * (grad_x + grad_y)
-    return values, half, half
+        values, *gradients = term_value_and_grad(term, x, _twin(x), n_jobs, (side == 0, side == 1))
+        return values, gradients[side]
+    values, grad_x, grad_y = term_value_and_grad(term, x, _twin(x), n_jobs)
+    return values, 0.5 * (grad_x + grad_y)
 
 
 def _twin(x):

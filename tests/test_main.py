@@ -14,7 +14,7 @@ import sdtwkit
 from sdtwkit.__main__ import main, nearest_others, per_sample, read_series
 
 PNG = b"\x89PNG\r\n\x1a\n"
-PICTURES = ("matrix.png", "alignment.png", "warped.png")
+PICTURES = ("matrix.png", "alignment.png", "warped.png", "barycenter.png")
 
 
 @pytest.fixture
@@ -67,6 +67,12 @@ def test_demo_numbers_are_those_of_the_library(capsys, no_matplotlib):
     x, y = ((series - series.mean(axis=0)) / series.std(axis=0) for series in (x, y))
     for name, value in (("hard DTW", sdtwkit.dtw(x, y)), ("soft-DTW", sdtwkit.soft_dtw(x, y))):
         assert re.search(rf"^{name} +{value:.1f} ", report, re.MULTILINE)
+
+
+def test_demo_average_is_nearer_than_any_recording(capsys, no_matplotlib):
+    main(["demo"])
+    average, recording = re.search(r"soft-DTW to them (\S+); of .* (\S+)", capsys.readouterr().out).groups()
+    assert float(average) < float(recording)
 
 
 def test_demo_without_matplotlib_says_so_and_writes_nothing(tmp_path, capsys, no_matplotlib):
