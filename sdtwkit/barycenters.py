@@ -382,7 +382,6 @@ def resampled(x, length):
 # needs workers. It must not depend on n_jobs (see `_blocks`).
 _BLOCK_CELLS = 1 << 25
 
-
 _HARD = _options.check_recursion(regularizer=None)
 
 

@@ -152,7 +152,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         weights = read_weights(sample_weight, len(series))
         rng = _options.check_random_state(self.random_state)
         X = items(series)
-        length = common_length([X[i] for i in np.flatnonzero(weights)], self.length)
+        length = common_length([X[i] for i in np.flatnonzero(weights)], self.length, self.divergence)
         problem = _Problem(X, weights, objective, length, self.tol)
         runs = (_lloyd(problem, n_clusters, max_iter, rng, self.verbose) for _ in range(n_init))
         best = min(runs, key=lambda run: run.inertia)

@@ -389,7 +389,7 @@ class NearestSoftCentroid(SeriesClassifier):
         y = self._read_labels(y, len(series))
         weights = read_weights(sample_weight, len(series))
         X = items(series)
-        length = common_length([X[i] for i in np.flatnonzero(weights)], self.length)
+        length = common_length([X[i] for i in np.flatnonzero(weights)], self.length, self.divergence)
         self.classes_ = np.unique(y[weights > 0])
         found = []
         for label in self.classes_:

@@ -162,9 +162,9 @@ def cdist_soft_dtw_divergence(
     --------
     >>> from sdtwkit import cdist_soft_dtw_divergence
     >>> cdist_soft_dtw_divergence([[0.0, 1.0], [0.0, 1.0, 1.0], [2.0, 2.0]]).round(2)
-    array([[0.  , 0.09, 2.8 ],
-           [0.09, 0.  , 2.92],
-           [2.8 , 2.92, 0.  ]])
+    array([[0.  , 0.31, 2.89],
+           [0.31, 0.  , 3.42],
+           [2.89, 3.42, 0.  ]])
     """
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from sdtwkit import _arrays, _backend, _blocks, cdist_dtw, cdist_soft_dtw, pairwise
+from sdtwkit import SoftDTWKMeans, _arrays, _backend, _blocks, barycenters, cdist_dtw, cdist_soft_dtw, cluster, pairwise
 from sdtwkit.pairwise import cdist_soft_dtw_divergence
 
 joblib = pytest.importorskip("joblib", reason="nothing is split without joblib")
@@ -224,3 +224,23 @@ def test_a_worker_killed_from_outside_changes_nothing_in_a_matrix(client, small_
         cdist_soft_dtw_divergence(X, kind="sharp", out=out)
     assert Killing.arrived > 3
     assert_array_equal(np.asarray(out), expected)
+
+
+@pytest.mark.parametrize("config", [{"backend": "dask"}, {"backend": "loky", "n_jobs": 2}], ids=str)
+def test_k_means_is_bitwise_that_of_one_process(config, client, monkeypatch, rng):
+    """Its assignments are matrices, in tiles; the steps of its centers are barycenters, in blocks."""
+    monkeypatch.setattr(pairwise, "_TILE_PAIRS", 12)
+    monkeypatch.setattr(barycenters, "_BLOCK_CELLS", 3000)
+    monkeypatch.setattr(cluster, "_CENTER_ITERATIONS", 2)
+    X = [rng.normal(size=(n, 2)) + 3 * (n % 2) for n in rng.integers(15, 25, 16)]
+    kmeans = SoftDTWKMeans(2, gamma=0.5, max_iter=1, random_state=0)
+
+    def results():
+        kmeans.fit(X)
+        return kmeans.cluster_centers_, kmeans.labels_, kmeans.inertia_, kmeans.transform(X)
+
+    here = results()
+    with parallel_config(**config):
+        there = results()
+    for a, b in zip(there, here, strict=True):
+        assert_array_equal(a, b)
