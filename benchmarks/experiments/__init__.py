@@ -1,0 +1,1 @@
+"""Experiments of the papers that sdtwkit follows, run again on data within reach."""
