@@ -161,9 +161,7 @@ def _pack_both(x, y, forms, x_lengths, y_lengths, names):
     x, x_form = read_series(x, forms, names[0])
     y, y_form = read_series(y, forms, names[1])
     dtype = _common_dtype(x, y)
-    x = _pack(x, x_form, dtype, x_lengths, names[0], names[0] + "_lengths")
-    y = _pack(y, y_form, dtype, y_lengths, names[1], names[1] + "_lengths")
-    return x, y
+    return _pack(x, x_form, dtype, x_lengths, names[0]), _pack(y, y_form, dtype, y_lengths, names[1])
 
 
 def _check_same_channels(x, y, names):
@@ -236,12 +234,16 @@ def _common_dtype(x, y):
     return _KERNEL_DTYPE[np.result_type(*dtypes).char]
 
 
-def _pack(raw, form, dtype, lengths, name, lengths_name):
+def _pack(raw, form, dtype, lengths, name, lengths_name=None):
     """Series with their true lengths, finite within them."""
     series = _lay_out(raw, form, dtype, name)
+    finite = _all_finite(series.data)
+    if finite and lengths is None:
+        return series
+    lengths_name = lengths_name or f"{name}_lengths"
     if lengths is not None:
         series.lengths = _check_lengths(lengths, series.lengths, form == "single", name, lengths_name)
-    if not _all_finite(series.data):
+    if not finite:
         if lengths is None and form == "padded":
             series.lengths = _lengths_before_nan(series, name)
         _check_finite(series, name, lengths_name)

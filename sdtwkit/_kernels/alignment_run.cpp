@@ -66,12 +66,20 @@ template <class T> Packs group(const Plan<T>& plan) {
       return plan.n(a) != plan.n(b) ? plan.n(a) > plan.n(b) : plan.m(a) > plan.m(b);
     });
   const double largest = plan.request.given.data && !plan.request.x.data ? 4e4 : 8e6;
+  // A few packs are of one size, and even in number, so that two threads share them well: 13 and 13, not 16 and 10.
+  // Hard values have tiles where the lanes are whole vectors, which is worth more.
+  Index most = kPack;
+  const Index few = (pairs + kPack - 1) / kPack;
+  if (few > 1 && few < 8 && !(plan.op_kind == kHard && !plan.first_order)) {
+    const Index even = (few + 1) / 2 * 2;
+    most = (pairs + even - 1) / even;
+  }
   Index rows = 0, columns = 0, count = 0;
   double cells = 0;
   for (Index k = 0; k < pairs; ++k) {
     const Index n = plan.n(packs.order[std::size_t(k)]), m = plan.m(packs.order[std::size_t(k)]);
     const double box = double(std::max(rows, n)) * double(std::max(columns, m)), all = cells + double(n) * double(m);
-    const bool fits = count > 0 && count < kPack && !plan.paths && box * double(count + 1) <= std::min(1.25 * all, largest);
+    const bool fits = count > 0 && count < most && !plan.paths && box * double(count + 1) <= std::min(1.25 * all, largest);
     if (!fits) {
       packs.first.push_back(k);
       rows = columns = count = 0;
