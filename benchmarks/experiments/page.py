@@ -128,8 +128,9 @@ Choices of this page, which may differ from the papers':
 * Barycenters start at the medoid of their class and take {max_iter} iterations at most; their length is the median
   length of the training series, for the mean cost that of the shortest, as it is unbounded for longer ones.
 
-The grid of gamma is the second one. The first ended at 10, which was the choice in several places; it was extended to
-100 for that reason, but after the test accuracies of the first had been seen on all sets but OSULeaf. Some rose and
+The grid of gamma in a full run is the second one tried. The first ended at 10, which was the choice in several places;
+it was extended to 100 for that reason, but after the test accuracies of the first had been seen on all sets but
+OSULeaf. Some rose and
 some fell, those of GunPoint's nearest centroids by much: so few training series tell little about gamma."""
 
 

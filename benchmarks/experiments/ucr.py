@@ -5,7 +5,7 @@
 Needs aeon and tslearn, for the data they carry. What is done is told by `classification` and `averaging`, and on the
 page that this writes. The work is cut into parts, each on one thread; what is finished is kept in the folder of the
 cache, so that a run that was interrupted goes on where it stopped. Parts with other settings or by another version of
-sdtwkit are computed anew.
+sdtwkit are computed anew; after a change of the code itself, name another folder.
 """
 
 import argparse
