@@ -141,8 +141,8 @@ def classifier_blocks(name, results):
         f"### {CLASSIFIERS[name]}",
         f"Test accuracy in percent, {choices}; the best of each set in bold.",
         accuracy_table(outcomes),
-        "On how many sets the method of the row is within 99% of that of the column or better, the paper's comparison "
-        f"of 2021; of {len(outcomes)}.",
+        "On how many sets the accuracy of the row is at least 99% of that of the column (a measure of this page); of "
+        f"{len(outcomes)}.",
         comparison_table(outcomes),
     ]
 
