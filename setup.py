@@ -71,7 +71,10 @@ def extension(name, *cpp):
 setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=cythonize(
-        [extension("alignment", "alignment_run.cpp", "level_baseline.cpp", "level_avx2.cpp", "level_avx512.cpp")],
+        [
+            extension("alignment", "alignment_run.cpp", "level_baseline.cpp", "level_avx2.cpp", "level_avx512.cpp"),
+            extension("warp"),
+        ],
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

@@ -21,6 +21,7 @@ from .series import (
     subsequence_matches,
 )
 from .smoothing import suggest_gamma
+from .warping import WarpResult, dec_dtw
 
 __all__ = [
     "AlignmentDistance",
@@ -29,6 +30,7 @@ __all__ = [
     "SoftDTWBarycenter",
     "SoftDTWKMeans",
     "SoftDTWKNeighborsClassifier",
+    "WarpResult",
     "__version__",
     "cdist_dtw",
     "cdist_soft_dtw",
@@ -36,6 +38,7 @@ __all__ = [
     "converters",
     "costs",
     "datasets",
+    "dec_dtw",
     "dp",
     "dtw",
     "dtw_barycenter_averaging",

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _arrays, _options, _words
 from ._kernels import alignment as _kernels
+from ._kernels import warp as _warps
 
 _OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.SPARSE}
 _RANK = {(1, 1): 0, (0, 1): 1, (1, 0): 2}  # ties go to the diagonal, left, up, then as the steps were given
@@ -296,3 +297,13 @@ def info():
         "OpenMP": f"{'yes' if built['openmp'] else 'no'}, {_kernels.max_threads()} threads",
         "compiler": built["compiler"],
     }
+
+
+# ---- continuous warps
+
+WARP_LOSSES = _warps.SHAPES
+WARP_NOWHERE, WARP_EVERYWHERE = _warps.NOWHERE, _warps.EVERYWHERE
+# What holds a node, and what joins two, by the kernels' numbers.
+WARP_NODE_NAMES = ("", "knot", "root", "lower", "upper", "both")
+WARP_SLOPE_NAMES = ("", "slope_lower", "slope_upper", "slope_target")
+warp_kernel = _warps.Warp

@@ -19,7 +19,7 @@ FLOORS = [
     ["_options"],
     ["_backend", "_local_costs"],
     ["costs", "dp"],
-    ["series", "_blocks"],
+    ["series", "warping", "_blocks"],
     ["divergences"],
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
