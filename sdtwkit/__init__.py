@@ -25,6 +25,7 @@ from .warping import WarpResult, dec_dtw
 
 __all__ = [
     "AlignmentDistance",
+    "DecDTWAligner",
     "NearestSoftCentroid",
     "SoftDTWAligner",
     "SoftDTWBarycenter",
@@ -66,7 +67,7 @@ _LAZY = {
     "converters": (),
     "plotting": (),
     "preprocessing": (),
-    "aligners": ("SoftDTWAligner", "SoftDTWBarycenter"),
+    "aligners": ("DecDTWAligner", "SoftDTWAligner", "SoftDTWBarycenter"),
     "cluster": ("SoftDTWKMeans",),
     "neighbors": ("AlignmentDistance", "NearestSoftCentroid", "SoftDTWKNeighborsClassifier"),
 }

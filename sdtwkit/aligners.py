@@ -1,4 +1,4 @@
-"""Estimators that align series with a reference, or summarise them by one: their soft-DTW barycenter."""
+"""Estimators that align series with a reference, or summarise them by one."""
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -13,8 +13,9 @@ from ._estimators import (
     warn_unless_converged,
     with_shares,
 )
-from .barycenters import fit_soft_dtw_barycenter
+from .barycenters import check_stop, common_length, fit_soft_dtw_barycenter, resampled
 from .series import soft_dtw, soft_dtw_alignment, soft_dtw_alignment_vjp, soft_dtw_value_and_grad
+from .warping import dec_dtw
 
 _BLOCK_CELLS = 1 << 22  # tables of alignments are made for so many cells at a time: some tens of megabytes
 
@@ -437,3 +438,201 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
     _n_features_out = 1
+
+
+class DecDTWAligner(TransformerMixin, SeriesEstimator):
+    """Series warped onto the time axis of a reference, by continuous warps (DecDTW).
+
+    Each series x gets the warp phi that lays it on the reference y as `dec_dtw` defines it, and becomes x(phi(t_j)) at
+    the sample times t_j of the reference.
+
+    Parameters
+    ----------
+    reg : float >= 0, default 0.1
+        Regularization of the slopes.
+    reference : array of shape (m, d) or (m,), optional
+        What to align with; None learns a mean of the series: that of the series resampled to their median length, then
+        in turn warps onto it and the mean of what they make.
+    loss, reg_loss : {"l2", "l1", "huber"}
+    band : float >= 0 or pair of arrays of shape (m,), optional
+    slope_bounds : pair of floats or arrays of shape (m - 1,)
+    subsequence : bool
+    target_slope : float > 0, optional
+    loss_delta, reg_delta : float > 0
+    n_values : int >= 2, optional
+        As for `dec_dtw`; series are sampled evenly over [0, 1].
+    max_iter : int >= 1, default 10
+        Most rounds of warping and averaging, if the reference is learned.
+    tol : float >= 0, default 1e-6
+        They end when the mean objective falls by less than this share of it.
+    n_jobs : int, optional
+        Threads over the series; None is one, -1 all that OpenMP would use.
+
+    Attributes
+    ----------
+    reference_ : array of shape (m, d)
+    n_iter_ : int
+        Rounds that were run.
+    n_features_in_ : int
+        Width of a 2-D array at fit; the number of channels for lists of series and 3-D arrays.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Names of columns, where X had them.
+
+    References
+    ----------
+    Xu, Garg, Milford and Gould, Deep declarative dynamic time warping for end-to-end learning of alignment paths,
+    ICLR 2023.
+
+    Examples
+    --------
+    >>> from sdtwkit import DecDTWAligner
+    >>> aligner = DecDTWAligner(reg=0.1, reference=[0.0, 1.0, 0.0])
+    >>> aligner.fit_transform([[0.0, 0.1, 1.0, 0.0], [0.0, 0.9, 1.1, 0.0, 0.0]])[:, :, 0].round(2)
+    array([[0.  , 0.96, 0.  ],
+           [0.  , 1.  , 0.  ]])
+    """
+
+    def __init__(
+        self,
+        reg=0.1,
+        *,
+        reference=None,
+        loss="l2",
+        reg_loss="l2",
+        band=None,
+        slope_bounds=(0.0, np.inf),
+        subsequence=False,
+        target_slope=None,
+        loss_delta=1.0,
+        reg_delta=1.0,
+        n_values=None,
+        max_iter=10,
+        tol=1e-6,
+        n_jobs=None,
+    ):
+        self.reg = reg
+        self.reference = reference
+        self.loss = loss
+        self.reg_loss = reg_loss
+        self.band = band
+        self.slope_bounds = slope_bounds
+        self.subsequence = subsequence
+        self.target_slope = target_slope
+        self.loss_delta = loss_delta
+        self.reg_delta = reg_delta
+        self.n_values = n_values
+        self.max_iter = max_iter
+        self.tol = tol
+        self.n_jobs = n_jobs
+
+    def fit(self, X, y=None, sample_weight=None, *, lengths=None):
+        """Learn the reference, or check the given one.
+
+        Parameters
+        ----------
+        X : array of shape (B, n, d) or (B, n), or list of (n_i, d) or (n_i,) arrays
+            A 2-D array holds one univariate series a row.
+        y : ignored
+        sample_weight : array of shape (B,), optional
+            Weights >= 0 of the series in the mean; they are divided by their sum.
+        lengths : array of B integers, optional
+            True lengths within a padded array.
+
+        Returns
+        -------
+        self
+        """
+        max_iter, tol = check_stop(self.max_iter, self.tol)
+        series = self._read(X, lengths, reset=True)
+        X, weights = with_shares(series, sample_weight)
+        if self.reference is None:
+            self.reference_, self.n_iter_ = self._mean(X, weights, max_iter, tol)
+        else:
+            _, reference = _arrays.as_series_pair(series.item(0), self.reference, names=("X[0]", "reference"))
+            self.align(X[0], reference.data)
+            self.reference_, self.n_iter_ = reference.data.copy(), 0
+        return self
+
+    def _mean(self, X, weights, max_iter, tol):
+        """-> what the weighted series have in common after warping, and the rounds that it took."""
+
+        def mean_of(items):
+            return np.tensordot(weights, items, axes=1).astype(X[0].dtype)
+
+        length = common_length(X)
+        reference = before = mean_of([resampled(x, length) for x in X])
+        best = np.inf
+        for n_iter in range(1, max_iter + 1):
+            warps = self._onto(reference, X)
+            objective = weights @ warps.objective
+            if n_iter > 1 and not best - objective > tol * best:
+                return (reference if objective <= best else before), n_iter
+            best, before, reference = objective, reference, mean_of(warps.warped)
+        return reference, max_iter
+
+    def fit_transform(self, X, y=None, sample_weight=None, *, lengths=None):
+        """Learn the reference, and warp the series onto its time axis.
+
+        Parameters
+        ----------
+        X, y, sample_weight, lengths
+            As for `fit`.
+
+        Returns
+        -------
+        warped : array of shape (len(X), m, d)
+        """
+        return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
+
+    def transform(self, X, *, lengths=None):
+        """Warp series onto the time axis of the reference.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `fit`; series of any lengths, but a 2-D array is as wide as one at fit.
+
+        Returns
+        -------
+        warped : array of shape (len(X), m, d)
+            float32 where series and reference are, else float64.
+        """
+        X = items(self._read(X, lengths))
+        return np.stack(self._onto(self.reference_, X).warped)
+
+    def score(self, X, y=None, sample_weight=None, *, lengths=None):
+        """Minus the mean objective of the warps onto the reference.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `transform`.
+        y : ignored
+        sample_weight : array of shape (len(X),), optional
+
+        Returns
+        -------
+        score : float
+        """
+        X = items(self._read(X, lengths))
+        return -float(np.average(self._onto(self.reference_, X).objective, weights=read_weights(sample_weight, len(X))))
+
+    def align(self, x, y):
+        """The warps that lay x on y, with this estimator's options; needs no fit.
+
+        Parameters
+        ----------
+        x, y
+            As for `dec_dtw`.
+
+        Returns
+        -------
+        warp : WarpResult
+        """
+        options = self.get_params()
+        for name in ("reference", "max_iter", "tol"):
+            del options[name]
+        return dec_dtw(x, y, **options)
+
+    def _onto(self, reference, X):
+        return self.align(X, [reference] * len(X))

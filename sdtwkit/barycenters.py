@@ -221,7 +221,7 @@ def fit_soft_dtw_barycenter(
     >>> result.converged, len(result.history) - result.n_iter
     (True, 1)
     """
-    max_iter, tol = _check_stop(max_iter, tol)
+    max_iter, tol = check_stop(max_iter, tol)
     if callback is not None and not callable(callback):
         raise _words.wrong_type(callback, "callback", "None or a function of (k, barycenter, cost)")
     recursion = _options.check_recursion(gamma, regularizer, step_weights=step_weights, window=window)
@@ -297,7 +297,7 @@ def dtw_barycenter_averaging(
     if not (isinstance(cost, str) and cost in _MEAN_COSTS):
         raise _words.wrong_choice(cost, "cost", " or ".join(map(repr, _MEAN_COSTS)))
     recursion = _options.check_recursion(regularizer=None, window=window)
-    max_iter, tol = _check_stop(max_iter, tol)
+    max_iter, tol = check_stop(max_iter, tol)
     collection = _Collection(X, lengths, weights, get_cost(cost), n_jobs)
     start = collection.start(init, length, random_state, _STARTS[:-1])
     result = collection.answer(_averaged(collection, recursion, start, max_iter, tol))
@@ -322,7 +322,7 @@ def _as_objective(divergence, cost, recursion):
     return divergences.as_term(kind, cost, recursion), debias
 
 
-def _check_stop(max_iter, tol):
+def check_stop(max_iter, tol):
     max_iter = _words.check_count(max_iter, "max_iter")
     tol = _words.check_real(tol, "tol", "a finite number >= 0")
     if not 0 <= tol < np.inf:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import reference
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
 from sdtwkit import (
+    DecDTWAligner,
     SoftDTWAligner,
     SoftDTWBarycenter,
+    dec_dtw,
     dtw_path,
     soft_dtw,
     soft_dtw_alignment,
@@ -127,21 +130,24 @@ def test_the_learned_reference_lies_on_the_right_side(options, rng):
     assert abs(np.mean(stationary, axis=0)).max() < 1e-2
 
 
-def test_the_reference_is_copied(rng):
+@pytest.mark.parametrize("kind", [SoftDTWAligner, DecDTWAligner])
+def test_the_reference_is_copied(kind, rng):
     y = rng.normal(size=(6, 1))
-    aligner = SoftDTWAligner(reference=y).fit(collection(rng, d=1))
+    aligner = kind(reference=y).fit(collection(rng, d=1))
     assert_array_equal(aligner.reference_, y)
     y[:] = 0
     assert aligner.reference_.any()
 
 
+@pytest.mark.parametrize("kind", [SoftDTWAligner, DecDTWAligner])
 @pytest.mark.parametrize("form", [list, tuple, np.array])
-def test_a_univariate_reference(form, rng):
+def test_a_univariate_reference(form, kind, rng):
     X = collection(rng, d=1)
-    found = SoftDTWAligner(reference=form([0.0, 1.0, 2.0])).fit(X)
+    found = kind(reference=form([0.0, 1.0, 2.0])).fit(X)
     assert_array_equal(found.reference_, [[0], [1], [2]])
 
 
+@pytest.mark.parametrize("kind", [SoftDTWAligner, DecDTWAligner])
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -153,9 +159,9 @@ def test_a_univariate_reference(form, rng):
     ],
     ids=["channels", "collection", "empty", "list", "inf"],
 )
-def test_wrong_references(wrong, message, rng):
+def test_wrong_references(kind, wrong, message, rng):
     with pytest.raises(ValueError, match=message):
-        SoftDTWAligner(reference=wrong).fit(collection(rng))
+        kind(reference=wrong).fit(collection(rng))
 
 
 # ---- between batches, without fit
@@ -302,3 +308,69 @@ def test_weights_count_as_repetitions(rng):
 def test_verbose_prints_each_iteration(rng, capsys):
     mean = SoftDTWBarycenter(verbose=1).fit(collection(rng))
     assert len(capsys.readouterr().out.splitlines()) == mean.n_iter_
+
+
+# ---- continuous warps
+
+WARPS = {
+    "plain": {},
+    "bounded": {"band": 0.2, "slope_bounds": (0.2, 3.0), "n_values": 4},
+    "losses": {"loss": "huber", "loss_delta": 0.3, "reg_loss": "l1", "reg_delta": 2.0},
+    "free": {"subsequence": True, "target_slope": 0.8},
+}
+
+
+@pytest.fixture(params=WARPS.values(), ids=WARPS)
+def warp_options(request):
+    return request.param
+
+
+def test_series_are_laid_on_the_reference(warp_options, rng):
+    X, y = collection(rng), rng.normal(size=(6, 2))
+    aligner = DecDTWAligner(0.05, reference=y, **warp_options).fit(X)
+    warps = [dec_dtw(x, y, 0.05, **warp_options) for x in X]
+    assert_array_equal(aligner.transform(X), [warp.warped for warp in warps])
+    weights = rng.random(4)
+    score = -np.average([warp.objective for warp in warps], weights=weights)
+    assert_allclose(aligner.score(X, sample_weight=weights), score, rtol=1e-12)
+
+
+def test_pairs_are_aligned_without_fit(warp_options, rng):
+    x, y = collection(rng)[:2]
+    found, expected = DecDTWAligner(0.05, **warp_options).align(x, y), dec_dtw(x, y, 0.05, **warp_options)
+    assert_array_equal(found.values, expected.values)
+    assert_array_equal(found.vjp(np.ones(5)).x, expected.vjp(np.ones(5)).x)
+    assert_array_equal(DecDTWAligner(0.05, n_jobs=2, **warp_options).align([x, y], [y, x]).values[0], expected.values)
+
+
+def test_rounds_lower_the_mean_objective_and_end(rng):
+    X, weights = collection(rng, 6 * (9,)), np.arange(1.0, 7.0)
+    scores, rounds = [], []
+    for max_iter in (1, 2, 4, 8, 200):
+        aligner = DecDTWAligner(0.05, max_iter=max_iter, tol=1e-4).fit(X, sample_weight=weights)
+        scores.append(aligner.score(X, sample_weight=weights))
+        rounds.append(aligner.n_iter_)
+    assert (np.diff(scores) >= -1e-12).all()
+    assert scores[-1] > scores[0]
+    assert rounds[:2] == [1, 2]
+    assert rounds[-1] < 200
+    plain = DecDTWAligner(0.05, reference=np.average(X, axis=0, weights=weights)).fit(X)
+    assert scores[0] > plain.score(X, sample_weight=weights)
+
+
+def test_a_reference_that_gets_worse_is_not_kept():
+    """A mean does not minimise absolute distances, so a round may raise the objective: the one before counts."""
+    X = collection(np.random.default_rng(3), 3 * (9,))
+    aligner = DecDTWAligner(0.05, loss="l1", max_iter=100, tol=0).fit(X)
+    before, last = (clone(aligner).set_params(max_iter=aligner.n_iter_ - k).fit(X).score(X) for k in (2, 1))
+    assert last < before == aligner.score(X)
+
+
+def test_a_band_needs_the_length_of_the_reference(rng):
+    X, y = collection(rng), rng.normal(size=(6, 2))
+    with pytest.raises(ValueError, match=r"band\[0\] has shape \(3,\); expected \(6,\)"):
+        DecDTWAligner(reference=y, band=(np.zeros(3), np.ones(3))).fit(X)
+    with pytest.raises(ValueError, match=r"reg is -1\.0"):
+        DecDTWAligner(-1.0, reference=y).fit(X)
+    with pytest.raises(ValueError, match=r"tol is -1\.0"):
+        DecDTWAligner(tol=-1).fit(X)

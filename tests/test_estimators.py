@@ -19,6 +19,7 @@ import sdtwkit
 # Every estimator, and parameters that suit small tests: adding the line is adding the tests.
 ESTIMATORS = {
     "SoftDTWAligner": {},
+    "DecDTWAligner": {},
     "SoftDTWBarycenter": {"tol": 1e-12},
     "AlignmentDistance": {},
     "SoftDTWKMeans": {"n_clusters": 2, "tol": 1e-3, "random_state": 0},
@@ -34,7 +35,8 @@ EXCEPTIONS = {
     "NearestSoftCentroid": {"check_classifiers_train": LIST},
     "SoftDTWKNeighborsClassifier": {"check_classifiers_train": LIST},
 }
-WEIGHTED = ["SoftDTWAligner", "SoftDTWBarycenter", "SoftDTWKMeans", "NearestSoftCentroid"]
+WEIGHTED = ["SoftDTWAligner", "DecDTWAligner", "SoftDTWBarycenter", "SoftDTWKMeans", "NearestSoftCentroid"]
+SOFT = [name for name in ESTIMATORS if name != "DecDTWAligner"]  # those with the options of soft-DTW
 CLASSIFIERS = ["NearestSoftCentroid", "SoftDTWKNeighborsClassifier"]
 
 
@@ -130,9 +132,11 @@ def test_constructs_without_arguments_and_stores_its_parameters(name):
         assert getattr(kind(), parameter.name) is parameter.default
 
 
-def test_parameters_survive(estimator):
-    estimator.set_params(gamma=0.25, window=4, step_weights=(1.0, 2.0, 1.0))
-    assert "gamma=0.25" in repr(estimator)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_parameters_survive(name):
+    soft = {"gamma": 0.25, "window": 4, "step_weights": (1.0, 2.0, 1.0)}
+    estimator = make(name, **(soft if name in SOFT else {"reg": 0.25, "band": 0.4}))
+    assert "=0.25" in repr(estimator)
     for copy in (clone(estimator), pickle.loads(pickle.dumps(estimator))):
         assert copy.get_params() == estimator.get_params()
 
@@ -157,10 +161,11 @@ def test_a_fitted_estimator_can_be_pickled(estimator, rng):
         ({"n_jobs": 0}, ValueError, r"n_jobs is 0"),
     ],
 )
-def test_wrong_parameters_are_found_at_fit(estimator, parameters, error, message, rng):
+@pytest.mark.parametrize("name", SOFT)
+def test_wrong_parameters_are_found_at_fit(name, parameters, error, message, rng):
     X, y = collection(rng)
     with pytest.raises(error, match=message):
-        estimator.set_params(**parameters).fit(X, y)
+        make(name, **parameters).fit(X, y)
 
 
 # ---- what comes in
