@@ -1,4 +1,4 @@
-"""Pictures of alignments, matched samples and barycenters, as scikit-learn's displays are.
+"""Pictures of alignments, warps, matched samples and barycenters, as scikit-learn's displays are.
 
 A display holds what is to be seen: ``from_series`` and ``from_estimator`` compute and draw it, ``plot`` draws it again,
 into any axes. Matplotlib is imported when something is drawn and none of its state is changed.
@@ -10,8 +10,9 @@ from . import _arrays, _options, _words
 from .barycenters import soft_dtw_barycenter
 from .costs import CostPairs, cost_matrix
 from .series import dtw_path, soft_dtw_alignment
+from .warping import dec_dtw
 
-__all__ = ["AlignmentDisplay", "BarycenterDisplay", "MatchingDisplay"]
+__all__ = ["AlignmentDisplay", "BarycenterDisplay", "MatchingDisplay", "WarpDisplay"]
 
 # Okabe and Ito's palette, whose colours colour-blind readers tell apart.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#56B4E9", "#CC79A7")
@@ -589,6 +590,170 @@ class BarycenterDisplay:
         return self
 
 
+class WarpDisplay:
+    """A continuous warp against the straight line, within its bounds, and both signals before and after.
+
+    Parameters
+    ----------
+    warp : WarpResult
+        Of one pair.
+    x, y : arrays of shape (m, d) and (n, d), or (m,) and (n,)
+        The signals.
+    x_times, y_times : arrays of shape (m,) and (n,), optional
+        Their sample times, from which `warp` was computed; None is evenly on [0, 1].
+    names : pair of str
+        What x and y are called.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    ax_ : matplotlib Axes
+        The one given, or made: the room of the three panels.
+    warp_ax_ : matplotlib Axes
+        The left panel, time of x upwards over time of y.
+    before_ax_, after_ax_ : matplotlib Axes
+        The right panels: the signals as they are, and y with the warped x.
+    line_, diagonal_ : matplotlib Line2D
+    region_ : matplotlib PolyCollection
+        What bounds leave to the warp.
+    held_ : matplotlib Line2D
+        Points of the warp that an active row holds: a pin, a band, an end of x, a knot.
+
+    See Also
+    --------
+    AlignmentDisplay : Alignments of discrete time steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit.plotting import WarpDisplay
+    >>> t = np.linspace(0, 1, 60)
+    >>> display = WarpDisplay.from_series(np.sin(9 * t), np.sin(9 * t**2), reg=0.01, band=0.3)
+    >>> display.line_.get_xydata().shape
+    (60, 2)
+    """
+
+    def __init__(self, warp, x, y, *, x_times=None, y_times=None, names=("x", "y")):
+        self.warp = warp
+        self.x = x
+        self.y = y
+        self.x_times = x_times
+        self.y_times = y_times
+        self.names = names
+
+    @classmethod
+    def from_series(cls, x, y, reg=0.1, *, x_times=None, y_times=None, names=("x", "y"), ax=None, **options):
+        """Warp x onto y and draw the result.
+
+        Parameters
+        ----------
+        x, y : arrays of shape (m, d) and (n, d), or (m,) and (n,)
+        reg, x_times, y_times
+            As for `dec_dtw`.
+        names
+            As for the class.
+        ax
+            As for `plot`.
+        **options
+            Further arguments of `dec_dtw`.
+
+        Returns
+        -------
+        display : WarpDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `dec_dtw`, or if x and y are collections.
+        ImportError
+            If matplotlib is not installed.
+        """
+        x, y = _single_pair(x, y, "sqeuclidean")
+        warp = dec_dtw(x, y, reg, x_times=x_times, y_times=y_times, **options)
+        return cls(warp, x, y, x_times=x_times, y_times=y_times, names=names).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator, X, *, index=0, lengths=None, names=("series", "reference"), ax=None):
+        """Warp one series of a collection onto the reference of an estimator, and draw the result.
+
+        Parameters
+        ----------
+        estimator : fitted DecDTWAligner
+        X : array of shape (B, n) or (B, n, d), or list of (n_i, d) arrays
+        index : int
+            Which series of X is drawn.
+        lengths : array of B integers, optional
+            True lengths within a padded array.
+        names
+            As for the class.
+        ax
+            As for `plot`.
+
+        Returns
+        -------
+        display : WarpDisplay
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError, IndexError
+            If the estimator does not warp, or the series do not fit it.
+        ImportError
+            If matplotlib is not installed.
+        """
+        x, y = _item(X, index, lengths), _learned(estimator)
+        if not hasattr(estimator, "align"):
+            raise TypeError(f"estimator is a {type(estimator).__name__}; expected a DecDTWAligner")
+        return cls(estimator.align(x, y), x, y, names=names).plot(ax)
+
+    def plot(self, ax=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            The three panels share its room. None makes a new figure.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        self.ax_ = ax = _new_axes((10, 4.2)) if ax is None else ax
+        self.figure_ = ax.figure
+        ax.set_axis_off()
+        self._draw_warp(ax.inset_axes([0, 0, 0.44, 1]))
+        self.before_ax_, self.after_ax_ = (ax.inset_axes([0.54, bottom, 0.46, 0.44]) for bottom in (0.56, 0))
+        x, y = _two_dimensional(self.x), _two_dimensional(self.y)
+        times = [_from_zero(given, len(z)) for given, z in ((self.x_times, x), (self.y_times, y))]
+        x_name, y_name = self.names
+        reference = times[1], y, y_name
+        warped = self.warp.times, _two_dimensional(self.warp.warped), f"{x_name}, warped"
+        _draw_signals(self.before_ax_, [(times[0], x, x_name), reference])
+        _draw_signals(self.after_ax_, [warped, reference])
+        self.after_ax_.set_xlabel(f"time of {y_name}")
+        return self
+
+    def _draw_warp(self, ax):
+        t, phi, (x_name, y_name) = self.warp.times, self.warp.values, self.names
+        self.warp_ax_ = ax
+        self.region_ = ax.fill_between(t, *self.warp.bounds, color="0.92", linewidth=0, label="within bounds")
+        (self.diagonal_,) = ax.plot(
+            t[[0, -1]], phi[[0, -1]], color="0.6", linewidth=1, linestyle="--", label="straight"
+        )
+        (self.line_,) = ax.plot(t, phi, color=LINE_COLORS[1], linewidth=1.4, label="warp")
+        held = sorted({i for name, i in self.warp.active if not name.startswith("slope")})
+        (self.held_,) = ax.plot(t[held], phi[held], ".", color="black", markersize=4, label="held")
+        ax.set(xlabel=f"time of {y_name}", ylabel=f"time of {x_name}")
+        ax.margins(0.02)
+        ax.legend(loc="upper left", frameon=False)
+
+
 # ---- what is drawn
 
 
@@ -685,6 +850,20 @@ def _draw_channels(ax, series, unit, upright=False):
         ax.invert_xaxis()
         ax.xaxis.tick_top()  # away from the labels of the other series, which are near the same corner
         ax.xaxis.set_label_position("top")
+
+
+def _from_zero(times, n):
+    """Sample times, from 0 on; evenly on [0, 1] where none are given."""
+    return np.linspace(0, 1, n) if times is None else np.asarray(times, dtype=float) - times[0]
+
+
+def _draw_signals(ax, signals):
+    """Two signals (times, values (n, d), name), each in one colour, in the same axes; the first channels of many."""
+    for (times, values, name), color in zip(signals, LINE_COLORS[1::-1], strict=True):
+        lines = ax.plot(times, values[:, :_MOST_LINES], color=color, linewidth=1.2)
+        lines[0].set_label(name)
+    ax.margins(x=0.01)
+    ax.legend(loc="best", frameon=False, fontsize="small")
 
 
 def _panels(ax, d):

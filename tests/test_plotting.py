@@ -8,15 +8,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import sdtwkit
-from sdtwkit import dtw_path, soft_dtw_alignment, soft_dtw_barycenter
+from sdtwkit import dec_dtw, dtw_path, soft_dtw_alignment, soft_dtw_barycenter
 from sdtwkit.costs import cost_matrix
-from sdtwkit.plotting import AlignmentDisplay, BarycenterDisplay, MatchingDisplay
+from sdtwkit.plotting import AlignmentDisplay, BarycenterDisplay, MatchingDisplay, WarpDisplay
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 matplotlib.use("agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
-DISPLAYS = [AlignmentDisplay, MatchingDisplay, BarycenterDisplay]
+DISPLAYS = [AlignmentDisplay, MatchingDisplay, BarycenterDisplay, WarpDisplay]
 
 
 @pytest.fixture(autouse=True)
@@ -254,6 +254,49 @@ def test_barycenters_for_several_gammas(rng):
     assert len({tuple(np.atleast_1d(line.get_color())) for line in display.barycenter_lines_[0]}) == 2
 
 
+# ---- warps
+
+
+def test_the_warp_lies_within_its_bounds_beside_the_straight_line(pair):
+    options = {"band": 0.3, "slope_bounds": (0.2, 2.5)}
+    display, warp = WarpDisplay.from_series(*pair, 0.01, **options), dec_dtw(*pair, 0.01, **options)
+    assert_array_equal(display.line_.get_xydata(), np.column_stack([warp.times, warp.values]))
+    assert_array_equal(display.diagonal_.get_xydata(), [[0, 0], [1, 1]])
+    outline = display.region_.get_paths()[0].vertices.tolist()
+    for bound in warp.bounds:
+        assert all([t, u] in outline for t, u in zip(warp.times, bound, strict=True))
+    held = {i for name, i in warp.active if name in ("pin", "knot", "band_lower", "band_upper")}
+    assert {0, 7} <= held
+    assert_array_equal(display.held_.get_xydata(), display.line_.get_xydata()[sorted(held)])
+    assert display.warp_ax_.get_xlabel() == "time of y"
+    assert display.warp_ax_.get_ylabel() == "time of x"
+
+
+def test_signals_are_drawn_before_and_after(pair):
+    x, y = pair
+    times = {"x_times": np.arange(12) / 4 + 5, "y_times": np.arange(8) ** 1.5}
+    display, warp = WarpDisplay.from_series(x, y, 0.1, **times), dec_dtw(x, y, 0.1, **times)
+    d = x.shape[1]
+    assert_array_equal(lines_of(display.before_ax_)[0], np.column_stack([np.arange(12) / 4, x[:, 0]]))
+    assert_array_equal(lines_of(display.after_ax_)[0], np.column_stack([times["y_times"], warp.warped[:, 0]]))
+    for ax, name in ((display.before_ax_, "x"), (display.after_ax_, "x, warped")):
+        assert_array_equal(lines_of(ax)[2 * d - 1], np.column_stack([times["y_times"], y[:, -1]]))
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == [name, "y"]
+
+
+def test_warp_of_an_estimator(rng):
+    X = [rng.normal(size=(n, 2)).cumsum(axis=0) for n in (9, 11, 10)]
+    aligner = sdtwkit.DecDTWAligner(0.02, band=0.2).fit(X)
+    display = WarpDisplay.from_estimator(aligner, X, index=2)
+    assert_array_equal(display.line_.get_ydata(), aligner.align(X[2], aligner.reference_).values)
+    assert display.warp_ax_.get_ylabel() == "time of series"
+
+
+def test_estimators_that_do_not_warp_are_refused(fitted):
+    with pytest.raises(TypeError, match="expected a DecDTWAligner"):
+        WarpDisplay.from_estimator(fitted[0], fitted[1])
+
+
 # ---- estimators
 
 
@@ -311,7 +354,7 @@ def test_estimators_that_have_nothing_to_show_are_refused(display, fitted):
         display.from_estimator(SeriesScaler().fit(X), X)
 
 
-@pytest.mark.parametrize("display", [AlignmentDisplay, MatchingDisplay])
+@pytest.mark.parametrize("display", [AlignmentDisplay, MatchingDisplay, WarpDisplay])
 def test_index_beyond_the_collection_is_refused(display, fitted):
     estimator, X, _, _ = fitted
     with pytest.raises(IndexError, match="index is 3, X has 3 series"):
@@ -388,7 +431,7 @@ def test_wrong_options_are_refused(display, options, error, sentence):
         display.from_series(np.ones(4), np.ones(3), **options)
 
 
-@pytest.mark.parametrize("display", [AlignmentDisplay, MatchingDisplay])
+@pytest.mark.parametrize("display", [AlignmentDisplay, MatchingDisplay, WarpDisplay])
 def test_collections_are_refused(display):
     with pytest.raises(ValueError, match="x and y are collections; expected two single series"):
         display.from_series(np.ones((2, 4, 1)), np.ones((2, 3, 1)))
