@@ -111,10 +111,11 @@ def test_brute_force_on_a_very_fine_grid(seed):
 
 @given(st.integers(0, 10**6))
 def test_any_problem(seed):
-    """Random sizes, with samples that repeat, so that plateaus, ties and redundant rows abound."""
+    """Random sizes, with samples that repeat, exactly or nearly, so that plateaus, ties and redundant rows abound."""
     rng = np.random.default_rng(seed)
     n, m, d = rng.integers(2, 9, size=3)
-    x, y = (rng.integers(-1, 2, size=(k, d)).astype(float) for k in (n, m))
+    noise = rng.choice([0.0, 1e-6])
+    x, y = (rng.integers(-1, 2, size=(k, d)) + noise * rng.normal(size=(k, d)) for k in (n, m))
     options = {"reg": rng.choice([0.0, 0.01, 1.0]), "subsequence": bool(rng.integers(2)), "loss": rng.choice(LOSSES)}
     options |= {"reg_loss": rng.choice(LOSSES), "slope_bounds": (rng.choice([0, 0.5]), rng.choice([1.5, np.inf]))}
     options |= {"symmetric": bool(rng.integers(4) == 0)}
@@ -279,6 +280,28 @@ def test_knots_make_a_difference(rng):
         assert_array_equal(gradients.x, 0)
         assert_array_equal(gradients.y, 0)
         assert gradients.reg == 0
+
+
+@pytest.mark.parametrize("bend", [0.0, 0.2])
+def test_a_root_on_a_knot_moves_with_the_signals(bend):
+    """Absolute residuals: phi follows the root of its residual over a sample time of x, where the slope may change."""
+    x, y = np.array([-1.0, 0.0, 1.0 + bend]), np.array([-1.0, 0.0, 1.0 + bend])
+    warp = dec_dtw(x, y, 0.01, loss="l1")
+    assert ("root", 1) in warp.active
+    assert warp.values[1] == 0.5
+    gradients, step = warp.vjp([0.0, 1.0, 0.0]), 1e-6 * np.array([0.0, 1.0, 0.0])
+    slopes = [(dec_dtw(x, y + s * step, 0.01, loss="l1").values[1] - 0.5) / (s * 1e-6) for s in (1, -1)]
+    assert_allclose(gradients.y[1], slopes[bend > 0], rtol=1e-6)
+    assert_allclose(gradients.x[1], -gradients.y[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("reg", [1e6, 1e9, 1e12])
+def test_a_warp_that_is_all_but_straight(reg, rng):
+    """Nodes lie closer to knots than the certificate can tell, and are not held by them."""
+    x, y = signals(rng, 30, 30, 1)
+    warp = dec_dtw(x, y, reg)
+    assert warp.kkt_residual < 1e-8
+    assert_allclose(warp.values, np.linspace(0, 1, 30), rtol=0, atol=10 / reg)
 
 
 def test_each_entry_by_itself(rng):

@@ -28,11 +28,11 @@ struct Warp {
   // slope (n - 1,) multipliers; residual, scale.
   double certify(double* phi, signed char* held, signed char* joined, double* nodes, double* slopes, double* residual,
                  double* scale) {
-    optimality.reset(new Optimality(problem, phi, bound_lower, bound_upper, tolerance));
-    if (optimality->residual() > kRounding * optimality->scale()) {
-      const std::vector<double> better = optimality->corrected(problem.lower, problem.upper);
-      std::unique_ptr<Optimality> trial(new Optimality(problem, better.data(), bound_lower, bound_upper, tolerance));
-      if (feasible(better) && trial->residual() < optimality->residual()) optimality = std::move(trial);
+    optimality.reset();
+    const std::vector<double> found(phi, phi + problem.n);
+    for (double snap : {tolerance, tolerance / 1024}) {  // the latter where nodes are close to what does not hold them
+      if (!settled()) consider(found, snap);
+      if (!settled()) consider(optimality->corrected(problem.lower, problem.upper), snap);
     }
     std::copy(optimality->phi().begin(), optimality->phi().end(), phi);
     std::copy(optimality->held().begin(), optimality->held().end(), held);
@@ -44,8 +44,13 @@ struct Warp {
   }
 
  private:
-  static constexpr double kRounding = 1e-12;  // share of the scale of forces: a larger residual is worth a correction
+  static constexpr double kRounding = 1e-12;  // share of the scale of forces: a larger residual is worth another try
 
+  bool settled() const { return optimality && optimality->residual() <= kRounding * optimality->scale(); }
+  void consider(const std::vector<double>& phi, double snap) {
+    std::unique_ptr<Optimality> trial(new Optimality(problem, phi.data(), bound_lower, bound_upper, snap));
+    if (!optimality || (feasible(phi) && trial->residual() < optimality->residual())) optimality = std::move(trial);
+  }
   bool feasible(const std::vector<double>& phi) const {
     for (Index j = 0; j + 1 < problem.n; ++j) {
       const double rise = phi[j + 1] - phi[j], d = problem.step(j);

@@ -175,8 +175,9 @@ class Optimality {
   // The chain: sums that can be reached from the left, then choices from the right. The scale of the forces is that of
   // the largest one, but not below a millionth of what would move phi from one end to the other.
   void sum_up() {
-    for (Index i = 0; i < p_.n; ++i) scale_ = std::max(scale_, 1e6 * tolerance_ * nodes_[i].right_curvature);
-    for (Index j = 0; j + 1 < p_.n; ++j) scale_ = std::max(scale_, 1e6 * tolerance_ * intervals_[j].right_curvature);
+    const double least_move = 1e-6 * p_.tx[p_.nx - 1];
+    for (Index i = 0; i < p_.n; ++i) scale_ = std::max(scale_, least_move * nodes_[i].right_curvature);
+    for (Index j = 0; j + 1 < p_.n; ++j) scale_ = std::max(scale_, least_move * intervals_[j].right_curvature);
     double low = 0, high = 0;
     for (Index i = 0; i < p_.n; ++i) {
       low += nodes_[i].low, high += nodes_[i].high;
@@ -210,8 +211,7 @@ class Optimality {
     for (Index i = 0; i < p_.n; ++i) {
       const Set& s = nodes_[i];
       if (held_[i] == kKnot && std::fabs(s.left - s.right) <= least) held_[i] = kFree;
-      if (held_[i] == kKnot && place(p_.tx, p_.nx, phi_[i], tolerance_).k == place(p_.tx, p_.nx, phi_[i], -tolerance_).k)
-        held_[i] = kRoot;
+      if (held_[i] == kKnot && held_by_root(i)) held_[i] = kRoot;
       const double above = s.chosen - std::min(s.left, s.right), below = std::max(s.left, s.right) - s.chosen;
       const bool vanishes = held_[i] == kAtLower   ? s.right - s.chosen <= least
                             : held_[i] == kAtUpper ? s.chosen - s.left <= least
@@ -229,6 +229,12 @@ class Optimality {
       if (!smooth) loose_[j] = joined_[j];
       joined_[j] = kLoose;
     }
+  }
+  // Whether it is a root that holds the node; where a knot lies there, too: whether it does so to whichever side of the
+  // knot the root may move.
+  bool held_by_root(Index i) const {
+    const double u = phi_[i], below = node_at(p_, i, u, -tolerance_, -1).slope, above = node_at(p_, i, u, tolerance_, -1).slope;
+    return nodes_[i].chosen > above && nodes_[i].chosen < below;
   }
   double side_of(Index i) const {
     const Set& s = nodes_[i];
@@ -303,10 +309,10 @@ class Optimality {
   // The channel whose root lies nearest; -1 if the kink is another one.
   Index root_channel(const Residual& r) const {
     Index best = -1;
-    double nearest = p_.loss.shape == kAbsolute ? 16 * tolerance_ : -1;
-    for (Index c = 0; c < p_.channels; ++c) {
+    double nearest = kInfinity;
+    for (Index c = 0; p_.loss.shape == kAbsolute && c < p_.channels; ++c) {
       const double distance = std::fabs(r.value(c) / r.slope(c));
-      if (distance <= nearest) nearest = distance, best = c;
+      if (r.root(c, 16 * tolerance_) && distance < nearest) nearest = distance, best = c;
     }
     return best;
   }

@@ -91,6 +91,11 @@ struct Residual {
         x(p.x, p.channels, at_x), y(p.y, p.channels, at_y), symmetric(p.symmetric) {}
   double value(Index c) const { return x.value(c) - y.value(c); }
   double slope(Index c) const { return x.slope(c) + (symmetric ? y.slope(c) : 0); }
+  // Whether r_c has a root that is closer to u than `reach`, or than rounding could tell.
+  bool root(Index c, double reach) const {
+    constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
+    return std::fabs(value(c)) <= reach * std::fabs(slope(c)) + kRounding * (std::fabs(x.value(c)) + std::fabs(y.value(c)));
+  }
 };
 
 // value + slope (u - at) + curvature (u - at)^2 / 2 from `at` to the next one's.
@@ -100,27 +105,25 @@ struct Quadratic {
   double slope_at(double u) const { return slope + curvature * (u - at); }
 };
 
-// Derivative of rho(r) along a direction in which r changes by `change` for each unit; a root closer than `shift` to
-// this place counts as lying on it.
-inline double slope_along(const Loss& loss, double r, double change, double shift) {
-  const bool root = loss.shape == kAbsolute && std::fabs(r) <= std::fabs(shift * change);
-  return loss.slope(root ? 0 : r, shift * change) * change;
-}
-
-// What node i costs at u: value, and derivative and curvature on the side of u that the sign of `shift` names.
-inline Quadratic node_at(const Problem& p, Index i, double u, double shift) {
+// What node i costs at u: value, and derivative and curvature on the side of u that the sign of `shift` names. Sample
+// times and roots of residuals (loss kAbsolute) closer than `shift` count as lying on u. Where both do, roots may be
+// seen from the other side: `root_side` -1.
+inline Quadratic node_at(const Problem& p, Index i, double u, double shift, double root_side = 1) {
   const Residual r(p, i, u, shift);
+  const double side = root_side * shift;
   Quadratic q = {u, 0, 0, 0};
   for (Index c = 0; c < p.channels; ++c) {
     const double value = r.value(c), slope = r.slope(c);
+    const bool root = p.loss.shape == kAbsolute && shift != 0 && r.root(c, std::fabs(shift));
     q.value += p.loss.value(value);
-    q.slope += slope_along(p.loss, value, slope, shift);
+    q.slope += p.loss.slope(root ? 0 : value, side * slope) * slope;
     q.curvature += p.loss.curvature(value) * slope * slope;
   }
   if (p.cum > 0) {
     const double value = u - p.t[i];
+    const bool root = p.cum_loss.shape == kAbsolute && std::fabs(value) <= std::fabs(shift);
     q.value += p.cum * p.cum_loss.value(value);
-    q.slope += p.cum * slope_along(p.cum_loss, value, 1, shift);
+    q.slope += p.cum * p.cum_loss.slope(root ? 0 : value, side);
     q.curvature += p.cum * p.cum_loss.curvature(value);
   }
   const double w = p.weight(i);
