@@ -573,8 +573,7 @@ class _Warp:
         self.target = default if rules.target_slope is None else rules.target_slope
         x, y = x.item(b).astype(np.float64), y.item(b).astype(np.float64)
         self.x, self.x_times = x, clock.x[b]
-        center = x.mean(axis=0)  # moves both signals alike; products then cancel less
-        self.shapes = x.shape, y.shape
+        center = _far_center(x)
         centered = x - center, y - center
         tolerance = _TIME * self.x_duration
         self.kernel = _backend.warp_kernel(
@@ -733,6 +732,17 @@ class _Warp:
         reg = np.zeros(len(self.t) - 1)
         self.kernel.pull_back_value(1.0, x, y, reg)
         return reg, *self._bound_parts(self.node_multipliers, self.slope_multipliers)
+
+
+def _far_center(x):
+    """(d,) means of the channels that lie far off zero, 0 for the others.
+
+    Both signals are moved by it, so that products cancel less. Where a channel holds only rounding, or nothing is to be
+    gained, it stays as it is, for rounding to be told from what matters.
+    """
+    with np.errstate(over="ignore"):
+        mean, spread = x.mean(axis=0), x.std(axis=0)
+    return np.where((np.abs(mean) > 8 * spread) & (spread > 1e-9 * np.abs(mean)), mean, 0.0)
 
 
 def _interpolate(times, sample_times, samples):

@@ -357,6 +357,20 @@ def test_nothing_fails_where_nothing_resists(pair, reg, subsequence, slope_bound
         assert warp.kkt_residual < 1e-9
 
 
+@pytest.mark.parametrize("reg", [0.0, 0.1])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("seed", range(20))
+def test_rounding_is_no_slope(loss, reg, seed):
+    """Samples that are equal up to rounding are a plateau, on which a gradient is not divided by rounding."""
+    rng = np.random.default_rng(seed)
+    x, y = (rng.choice([0.1, 0.3, 0.7], (n, 2)) * (1 + 2e-16 * rng.integers(-1, 2, (n, 2))) for n in (9, 7))
+    x[:, seed % 2] = x[0, seed % 2] * (1 + 2e-16 * rng.integers(-1, 2, 9))
+    warp = dec_dtw(x, y, reg, loss=loss, reg_loss="l1", symmetric=bool(seed % 3 == 0))
+    assert warp.kkt_residual < 1e-9
+    gradients = warp.vjp(np.ones(7))
+    assert max(np.abs(part).max() for part in (gradients.x, gradients.y, gradients.reg)) < 1e6
+
+
 def test_constraints_given_twice(rng):
     x, y = signals(rng, 20, 25)
     plain, twice = dec_dtw(x, y, 0.01), dec_dtw(x, y, 0.01, band=(np.zeros(25), np.ones(25)), slope_bounds=(0, 1e9))

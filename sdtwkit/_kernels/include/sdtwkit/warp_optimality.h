@@ -173,10 +173,11 @@ class Optimality {
   }
 
   // The chain: sums that can be reached from the left, then choices from the right. The scale of the forces is that of
-  // the largest one, but not below a millionth of what would move phi from one end to the other.
+  // the largest one, chosen or on a side, but not below a millionth of what would move phi from one end to the other.
   void sum_up() {
     const double least_move = 1e-6 * p_.tx[p_.nx - 1];
-    for (Index i = 0; i < p_.n; ++i) scale_ = std::max(scale_, least_move * nodes_[i].right_curvature);
+    for (const Set& s : nodes_)
+      scale_ = std::max({scale_, least_move * s.right_curvature, std::fabs(s.left), std::fabs(s.right)});
     for (Index j = 0; j + 1 < p_.n; ++j) scale_ = std::max(scale_, least_move * intervals_[j].right_curvature);
     double low = 0, high = 0;
     for (Index i = 0; i < p_.n; ++i) {
@@ -258,7 +259,12 @@ class Optimality {
   // multiplier takes hold of it, if there is one (false: the blocks are others then), and else it stays.
   bool factor() {
     blocks_.clear();
-    for (Index j = 0; j + 1 < p_.n; ++j) stiffness_[j] = joined_[j] == kLoose ? intervals_[j].left_curvature : 0;
+    double largest = 0;
+    for (double curvature : curvature_) largest = std::max(largest, curvature);
+    for (Index j = 0; j + 1 < p_.n; ++j) {
+      stiffness_[j] = joined_[j] == kLoose ? intervals_[j].left_curvature : 0;
+      largest = std::max(largest, stiffness_[j]);
+    }
     for (Index first = 0; first < p_.n; first = blocks_.back().last + 1) {
       const Index last = block_end(first);
       Block block = {first, last, anchor_of(held_, first, last), 0, 0, kInfinity};
@@ -268,7 +274,7 @@ class Optimality {
         double diagonal = block.before + block.after;
         for (Index i = first; i <= last; ++i) diagonal += curvature_[i];
         const double pivot = diagonal - (first > 0 ? block.before * block.before / blocks_.back().pivot : 0);
-        if (pivot > 1e-13 * diagonal) block.pivot = pivot;
+        if (pivot > std::max(1e-13 * diagonal, 1e-20 * largest)) block.pivot = pivot;
         else if ((block.anchor = anchor_of(weak_, first, last)) >= 0) held_[block.anchor] = weak_[block.anchor];
         else if (first > 0 && loose_[first - 1] != kLoose) return std::swap(joined_[first - 1], loose_[first - 1]), false;
         else if (last + 1 < p_.n && loose_[last] != kLoose) return std::swap(joined_[last], loose_[last]), false;
@@ -306,14 +312,12 @@ class Optimality {
     *low += (1 - at.a) * by_value - reading.inverse * by_slope;
     if (at.length < kInfinity) low[channels] += at.a * by_value + reading.inverse * by_slope;
   }
-  // The channel whose root lies nearest; -1 if the kink is another one.
+  // The channel that has a root here, of several the steepest; -1 if the kink is another one.
   Index root_channel(const Residual& r) const {
     Index best = -1;
-    double nearest = kInfinity;
-    for (Index c = 0; p_.loss.shape == kAbsolute && c < p_.channels; ++c) {
-      const double distance = std::fabs(r.value(c) / r.slope(c));
-      if (r.root(c, 16 * tolerance_) && distance < nearest) nearest = distance, best = c;
-    }
+    double steepest = 0;
+    for (Index c = 0; p_.loss.shape == kAbsolute && c < p_.channels; ++c)
+      if (r.root(c, 16 * tolerance_) && std::fabs(r.slope(c)) > steepest) steepest = std::fabs(r.slope(c)), best = c;
     return best;
   }
 };

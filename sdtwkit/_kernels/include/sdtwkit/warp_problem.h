@@ -70,6 +70,12 @@ inline Place place(const double* times, Index count, double u, double shift) {
   return {within, (u - times[within]) / length, length};
 }
 
+// a - b, and 0 where that is no more than rounding: plateaus are flat then, and where nothing resists is seen.
+inline double difference(double a, double b) {
+  constexpr double kRounding = 4 * std::numeric_limits<double>::epsilon();
+  return std::fabs(a - b) > kRounding * (std::fabs(a) + std::fabs(b)) ? a - b : 0;
+}
+
 // A series by its samples, read at a place: value and slope of one channel. A single sample is constant.
 struct Reading {
   const double *low, *high;
@@ -77,7 +83,7 @@ struct Reading {
   Reading(const double* data, Index channels, const Place& at)
       : low(data + at.k * channels), high(at.length < kInfinity ? low + channels : low), a(at.a), inverse(1 / at.length) {}
   double value(Index c) const { return (1 - a) * low[c] + a * high[c]; }
-  double slope(Index c) const { return (high[c] - low[c]) * inverse; }
+  double slope(Index c) const { return difference(high[c], low[c]) * inverse; }
 };
 
 // Residual r_c = x_c(u) - y_c and its derivative in u, seen from one side of u.
@@ -90,7 +96,7 @@ struct Residual {
         at_y(p.symmetric ? place(p.ty, p.ny, 2 * p.t[i] - u, -shift) : place(p.ty, p.ny, p.t[i], 0)),
         x(p.x, p.channels, at_x), y(p.y, p.channels, at_y), symmetric(p.symmetric) {}
   double value(Index c) const { return x.value(c) - y.value(c); }
-  double slope(Index c) const { return x.slope(c) + (symmetric ? y.slope(c) : 0); }
+  double slope(Index c) const { return symmetric ? difference(x.slope(c), -y.slope(c)) : x.slope(c); }
   // Whether r_c has a root that is closer to u than `reach`, or than rounding could tell.
   bool root(Index c, double reach) const {
     constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
