@@ -6,9 +6,10 @@ import numpy as np
 
 from benchmarks import probes, timing
 from benchmarks.peers import OURS, installed_peers
-from benchmarks.tasks import Task
+from benchmarks.tasks import PUBLISHED, Task
 
 TOLERANCE = {np.dtype("float64"): 1e-9, np.dtype("float32"): 1e-3}
+WARPS = ("warp", "warp_early")
 SEARCH_TOLERANCE = 1e-6  # of an objective: rounding grows over the iterations of a search
 LEAST_SHARE = 0.9  # of the wall time that a one-thread run should spend on its core
 IMPORT_RUNS = 5
@@ -65,12 +66,18 @@ def measure_speed(task, effort):
     """Wall time of the same result from every library that has the operation, in turn in this process."""
     problem = task.problem()
     ready, answers, warnings = prepare_all(task, problem)
-    searched = task.operation == "soft_barycenter"
-    warnings += disagreements(answers, SEARCH_TOLERANCE if searched else TOLERANCE[problem.x.dtype])
+    searched, warped, note = task.operation == "soft_barycenter", task.operation in WARPS, problem.source
+    if warped:
+        note += objectives_beside_ours(answers)
+    else:
+        warnings += disagreements(answers, SEARCH_TOLERANCE if searched else TOLERANCE[problem.x.dtype])
     times = timing.best_times({peer.name: p.run for peer, p in ready.items()}, effort.repeat, effort.least_seconds)
     cells = {peer.name: peer.cells(task.operation, problem) for peer in ready}
     warnings += interruptions(times)
-    row = Row(task, {name: Figure(times[name].seconds, cells[name]) for name in times}, warnings, problem.source)
+    figures = {name: Figure(times[name].seconds, cells[name]) for name in times}
+    if task.published:
+        figures[PUBLISHED] = Figure(task.published)
+    row = Row(task, figures, warnings, note)
     return with_memory(row) if effort.memory and task.kind == "speed" else row
 
 
@@ -99,21 +106,33 @@ def disagreements(answers, tolerance):
     return sentences
 
 
+def objectives_beside_ours(answers):
+    """By how much the warps of the peers are worse than ours (better, where negative), for the note of the row."""
+    ours = answers[OURS].value if OURS in answers else np.nan
+    return "".join(
+        f"; objective of {peer.name} {answer.value / ours - 1:+.2%} beside ours"
+        for peer, answer in answers.items()
+        if peer is not OURS
+    )
+
+
 def interruptions(times):
     """A sentence if others took the core: long samples suffer more from that, so CPU time is the fairer ratio."""
     shares = {name: taken.cpu_seconds / taken.seconds for name, taken in times.items()}
     if min(shares.values(), default=1) >= LEAST_SHARE:
         return []
     had = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    sentence = f"busy machine, part of its wall time that each had the core: {had}"
     others = [taken.cpu_seconds for name, taken in times.items() if name != OURS.name]
-    fair = min(others, default=np.nan) / times[OURS.name].cpu_seconds if OURS.name in times else np.nan
-    return [f"busy machine, part of its wall time that each had the core: {had}; ratio of CPU times {fair:.3g}x"]
+    if others and OURS.name in times:
+        sentence += f"; ratio of CPU times {min(others) / times[OURS.name].cpu_seconds:.3g}x"
+    return [sentence]
 
 
 def with_memory(row):
     """The row with peak extra memory of ours and of the best peer, each in a process of its own."""
     figures = dict(row.figures)
-    for name in {OURS.name, row.fastest_peer[0] if row.fastest_peer else OURS.name} & set(figures):
+    for name in {OURS.name, row.fastest_peer[0] if row.fastest_peer else OURS.name} & set(figures) - {PUBLISHED}:
         figures[name] = figures[name]._replace(peak=probes.run("memory", name, row.task.name)["bytes"])
     return row._replace(figures=figures)
 

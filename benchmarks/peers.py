@@ -1,9 +1,10 @@
 """Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
-An adaptor has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
-soft_matrix, soft_barycenter, hard_value, hard_matrix). The method converts layouts, which is not timed, and returns
-what is timed (`run`) and how to read its result in our convention (`answer`): squared Euclidean cost (divergences: half
-of it), hard DTW without root. To add a peer, add a class and a line in PEERS.
+An adapter has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
+soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp). The method converts layouts, which
+is not timed, and returns what is timed (`run`) and how to read its result in our convention (`answer`): squared
+Euclidean cost (divergences: half of it), hard DTW without root, of a warp our objective. To add a peer, add a class and
+a line in PEERS.
 """
 
 import importlib
@@ -14,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.problems import Problem
+from benchmarks.problems import Problem, warp_objective
 
+CANDIDATES = 100  # values a row of the searches for warps
 ITERATIONS = 50  # of a barycenter: of L-BFGS through scipy, in every library, from the mean and with tolerance 0
 
 
@@ -57,7 +59,7 @@ class Peer:
         return None if method is None else method(problem)
 
     def cells(self, operation, problem):
-        if operation == "soft_barycenter":  # as many tables as L-BFGS asks for
+        if operation == "soft_barycenter" or operation.startswith("warp"):  # as many tables as L-BFGS asks for; none
             return None
         return problem.cells(operation not in self.skips_diagonal, self_terms=operation == "divergence_value_and_grad")
 
@@ -114,6 +116,18 @@ class Ours(Peer):
     def hard_matrix(self, problem):
         f, x = self.load().cdist_dtw, problem.x
         return Prepared(lambda: f(x, n_jobs=self.n_jobs), Answer)
+
+    def warp(self, problem):
+        f, (x, y, reg, _) = self.load().dec_dtw, problem
+        return Prepared(
+            lambda: f(x, y, reg, n_values=CANDIDATES), lambda result: Answer(warp_objective(problem, result.values))
+        )
+
+    warp_early = warp
+
+    def warp_vjp(self, problem):
+        warp, cotangent = self.load().dec_dtw(*problem[:3], n_values=CANDIDATES), np.ones(len(problem.y))
+        return Prepared(lambda: warp.vjp(cotangent), lambda result: Answer(result.reg))
 
 
 class SoftDTWPackage(Peer):
@@ -302,7 +316,41 @@ def without_diagonal(matrix):
 
 
 OURS = Ours()
-PEERS = [OURS, SoftDTWPackage(), SoftDTWDivergences(), TSLearn(), Aeon(), DTAIDistance(), PySDTW(), Maghoumi(), DDTW()]
+
+
+class GDTW(Peer):
+    """Posed for the same minimiser: no cumulative term, evenly sampled signals that its own scaling leaves alone."""
+
+    name, distribution, module = "gdtw", "gdtw", "gdtw"
+    note = "gdtw's warps and ours are scored by one objective, ours, with 100 candidates a row in both."
+
+    def warp(self, problem):
+        return self._solver(problem, epsilon_abs=1e-10, epsilon_rel=1e-8)
+
+    def warp_early(self, problem):
+        return self._solver(problem)
+
+    def _solver(self, problem, **stop):
+        n, solver = len(problem.x), self.load().GDTW
+        given = {"x": problem.x[:, 0], "y": problem.y[:, 0], "t": np.linspace(0, 1, n), "M": CANDIDATES}
+        given |= {"lambda_cum": 0.0, "lambda_inst": problem.gamma, **stop}
+        return Prepared(
+            lambda: solver().set_params(given).run(), lambda result: Answer(warp_objective(problem, result.tau))
+        )
+
+
+PEERS = [
+    OURS,
+    SoftDTWPackage(),
+    SoftDTWDivergences(),
+    TSLearn(),
+    Aeon(),
+    DTAIDistance(),
+    PySDTW(),
+    Maghoumi(),
+    DDTW(),
+    GDTW(),
+]
 
 
 def installed_peers():

@@ -75,3 +75,28 @@ def trace():
 
     series, labels, _, _ = CachedDatasets().load_dataset("Trace")
     return np.ascontiguousarray(series[:, :, 0], dtype=np.float64), labels
+
+
+def warp_pair(n, d=1, kind="walks"):
+    """Two signals to warp with reg 0.1 (in the place of gamma), each within [-1, 1], as gdtw scales what it gets.
+
+    "sines" is the pair of gdtw's documentation; "walks": y is x along a random monotone warp, with noise.
+    """
+    t, rng = np.linspace(0, 1, n), np.random.default_rng(5)
+    if kind == "sines":
+        x, y = (np.sin(2 * np.pi * 5 * time)[:, None] for time in (t, t**2))
+    else:
+        x = walks((d, n), 6).T
+        phi = np.cumsum(rng.gamma(1.0, size=n))
+        phi = (phi - phi[0]) / (phi[-1] - phi[0])
+        y = np.stack([np.interp(phi, t, channel) for channel in x.T], axis=1) + 0.1 * rng.standard_normal((n, d))
+    return Problem(*(2 * (z - z.min()) / np.ptp(z) - 1 for z in (x, y)), gamma=0.1, source=f"{kind}, reg 0.1")
+
+
+def warp_objective(problem, phi):
+    """What a warp (n,) of evenly sampled signals is scored by, as `dec_dtw` defines it: trapezoids, squared norms."""
+    t = np.linspace(0, 1, len(phi))
+    d = np.diff(t)
+    weights = (np.append(d, 0) + np.append(0, d)) / 2
+    warped = np.stack([np.interp(phi, t, channel) for channel in problem.x.T], axis=1)
+    return weights @ ((warped - problem.y) ** 2).sum(axis=1) + problem.gamma * (d @ (np.diff(phi) / d - 1) ** 2)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks.problems import Problem, feature_batch, trace_class, trace_collection, univariate_pair
+from benchmarks.problems import Problem, feature_batch, trace_class, trace_collection, univariate_pair, warp_pair
 
 MB = 1e6
 # Bars of kind "speed" are for AVX-512; other instruction levels owe this share of them.
@@ -24,11 +24,16 @@ class Task(NamedTuple):
     problem: Callable[[], Problem] | None
     bar: float | None
     aim: float | None
+    published: float | None = None  # seconds of a peer that is not run
+
+
+PUBLISHED = "DecDTW's released code, published 2026-11"
 
 
 PAIR_20, PAIR_500, PAIR_2000, PAIR_20000 = (partial(univariate_pair, n) for n in (20, 500, 2000, 20_000))
 LOSS_50, LOSS_500 = (partial(feature_batch, 32, 500, m) for m in (50, 500))
 LOSS_2000 = partial(feature_batch, 1, 2000, 2000)
+WARP, WARP_SINES, WARP_64 = (partial(warp_pair, 1000, *more) for more in ((), (1, "sines"), (64,)))
 
 # fmt: off
 TASKS = [
@@ -42,6 +47,10 @@ TASKS = [
     Task("soft-matrix", "pairwise soft matrix, 40 x 275", "speed", "soft_matrix", trace_collection, 35, 60),
     Task("hard-matrix", "pairwise hard matrix, 40 x 275", "speed", "hard_matrix", trace_collection, 15, 30),
     Task("barycenter", "soft barycenter, 26 x 275, 50 iterations", "speed", "soft_barycenter", trace_class, 12, 25),
+    Task("warp", "continuous warp, n=1000, d=1", "speed", "warp", WARP, 10, 50),
+    Task("warp-sines", "same, sines", "speed", "warp", WARP_SINES, 10, 50),
+    Task("warp-early", "same, gdtw stops early, as by default", "speed", "warp_early", WARP_SINES, None, None),
+    Task("warp-vjp", "continuous warp, backward, n=1000, d=64", "speed", "warp_vjp", WARP_64, 500, 5000, 7.7),
     Task("soft-call", "one soft call, 20x20", "overhead", "soft_value", PAIR_20, 1, None),
     Task("hard-call", "one hard call, 20x20", "call", "hard_value", PAIR_20, 8e-6, None),
     Task("threads-batch", "2 threads, loss + gradient 32x500x500", "threads", "loss", LOSS_500, 1.7, None),
