@@ -5,7 +5,6 @@ Posed here: signals, times, bounds, each checked and brought to one form. The ke
 """
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -170,15 +169,20 @@ def dec_dtw(
     def solve(b):
         return _Warp(x, y, clock, rules, b, n_values)
 
-    threads = min(_backend.threads(n_jobs), len(x))
-    if threads == 1:
-        warps = list(map(solve, range(len(x))))
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            warps = list(pool.map(solve, range(len(x))))
+    warps = _mapped(solve, len(x), _backend.threads(n_jobs))
     for warp in warps:
         warp.warn()
     return WarpResult(x, y, clock, rules, warps)
+
+
+def _mapped(solve, count, threads):
+    """[solve(0) .. solve(count - 1)], on threads."""
+    if min(threads, count) == 1:
+        return [solve(b) for b in range(count)]
+    from concurrent.futures import ThreadPoolExecutor  # which brings logging along
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(solve, range(count)))
 
 
 class WarpResult:
@@ -612,9 +616,8 @@ class _Warp:
                 lower[k] = upper[k] = end
                 self.names[:, k] = "pin"
         slopes = [option.item(self.b) for option in rules.slopes]
-        slopes = [
-            np.multiply(s, self.target, out=s.copy(), where=np.isfinite(s)) for s in slopes
-        ]  # target 0: inf stays
+        # inf stays inf, also times a target of 0
+        slopes = [np.multiply(s, self.target, out=s.copy(), where=np.isfinite(s)) for s in slopes]
         self.bounds = np.ascontiguousarray(lower), np.ascontiguousarray(upper)
         self.region = self._tightened(slopes)
         self.kernel.bounds(*self.bounds, *self.region, *slopes)
