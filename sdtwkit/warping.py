@@ -242,7 +242,8 @@ class WarpResult:
         O(n d), by one tridiagonal solve. At degenerate points the warp has several one-sided derivatives. Given is that
         for which rows with a vanishing multiplier do not hold the warp, unless nothing else resists; where nothing
         resists at all (flat signals without regularization), it does not move. Where rows are redundant, a bound of phi
-        counts before one of the slope, and a pin before a bound before a knot.
+        counts before one of the slope, and a pin before a bound before a root before a knot; a root on a knot counts as
+        a knot unless the warp follows it to both sides.
 
         Parameters
         ----------

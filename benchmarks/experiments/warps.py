@@ -39,10 +39,10 @@ def main(argv=None):
 PAGE = """# Continuous warps, from 250 to 8000 samples
 
 Written by `python -m benchmarks.experiments.warps --markdown doc/warps.md`, {machine[date]}, {machine[processor]},
-{machine[cores]} cores (load average {machine[load]} at the start), sdtwkit {machine[version]}, one thread. Both signals
-have n samples of 64 channels (random walks, one a warp of the other, with noise); reg is 0.1, n_values 100. The forward
-pass is `dec_dtw`, the backward pass `WarpResult.vjp`; its memory is the peak of the arrays that it makes, the gradients
-of both signals (1.024 kB for each of n) included.
+{machine[cores]} cores (load average {machine[load]} at the start), sdtwkit {machine[version]}, one thread, seconds of
+the processor, as others may share it. Both signals have n samples of 64 channels (random walks, one a warp of the
+other, with noise); reg is 0.1, n_values 100. The forward pass is `dec_dtw`, the backward pass `WarpResult.vjp`; its
+memory is the peak of the arrays that it makes, the gradients of both signals (1.024 kB for each of n) included.
 
 | n | forward | backward | microseconds for each of n | memory | kB for each of n | released code, published |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -57,12 +57,12 @@ def row(n):
     problem, dec_dtw = warp_pair(n, CHANNELS), OURS.load().dec_dtw
     forward = timing.best_times({"forward": lambda: dec_dtw(problem.x, problem.y, problem.gamma, n_values=100)}, 2, 0)
     warp, cotangent = dec_dtw(problem.x, problem.y, problem.gamma, n_values=100), np.cos(np.arange(n))
-    backward = timing.best_times({"backward": lambda: warp.vjp(cotangent)}, 7, 0.5)["backward"].seconds
+    backward = timing.best_times({"backward": lambda: warp.vjp(cotangent)}, 7, 0.5)["backward"].cpu_seconds
     tracemalloc.start()
     warp.vjp(cotangent)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    cells = [str(n), table.second_text(forward["forward"].seconds), table.second_text(backward)]
+    cells = [str(n), table.second_text(forward["forward"].cpu_seconds), table.second_text(backward)]
     cells += [f"{backward / n * 1e6:.2f}", table.byte_text(peak), f"{peak / n / 1e3:.2f}", PUBLISHED.get(n, "")]
     return table.line(cells)
 
