@@ -147,6 +147,15 @@ def test_long_series_are_searched_in_corridors(reg, rng):
     assert_allclose(coarse.values, everything.values, rtol=0, atol=1e-7)
 
 
+def test_a_corridor_moves_with_its_path():
+    """Two walks whose coarse warp is another one than the best: the corridor follows where its walls are touched."""
+    rng = np.random.default_rng(2)
+    x, y = (np.cumsum(rng.normal(size=1000)) for _ in "xy")
+    x, y = (2 * (z - z.min()) / np.ptp(z) - 1 for z in (x, y))
+    coarse, everything = (dec_dtw(x, y, 0.001, n_values=k) for k in (100, 1000))
+    assert_allclose(coarse.objective, everything.objective, rtol=1e-9)
+
+
 def test_a_corridor_with_tight_slopes_and_band(rng):
     x, y = signals(rng, 300, 280, smooth=1.0)
     slopes = (rng.uniform(0, 0.9, 279), rng.uniform(1.1, 2, 279))
