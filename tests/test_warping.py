@@ -380,6 +380,25 @@ def test_rounding_is_no_slope(loss, reg, seed):
     assert max(np.abs(part).max() for part in (gradients.x, gradients.y, gradients.reg)) < 1e6
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_roots_on_faint_slopes_are_seen(seed):
+    """Where a residual is as small as rounding, its sign says nothing."""
+    rng = np.random.default_rng(seed)
+    x = np.array([0.0, -1 - rng.random() * 1e-6, -1 + rng.random() * 1e-6, 1.0])
+    warp = dec_dtw(x, [0.0, -1.0, -1.0, 1.0], 0.0, loss="l1")
+    assert {("root", 1), ("root", 2)} & set(warp.active)
+    assert warp.kkt_residual < 1e-9
+
+
+@pytest.mark.parametrize("n", [3, 10, 30, 100])
+def test_a_warp_that_nothing_holds_does_not_move(n, rng):
+    """Flat signals and free ends: the warp may be shifted at no cost, which leaves no pivot but rounding."""
+    times = np.cumsum(rng.random(n) + 0.1)
+    warp = dec_dtw(np.ones(20), np.zeros(n), 0.1, subsequence=True, target_slope=0.5 / times[-1], y_times=times)
+    gradients = warp.vjp(rng.normal(size=n))
+    assert max(np.abs(gradients.x).max(), abs(gradients.reg)) < 1e8
+
+
 def test_constraints_given_twice(rng):
     x, y = signals(rng, 20, 25)
     plain, twice = dec_dtw(x, y, 0.01), dec_dtw(x, y, 0.01, band=(np.zeros(25), np.ones(25)), slope_bounds=(0, 1e9))

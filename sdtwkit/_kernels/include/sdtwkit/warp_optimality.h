@@ -126,7 +126,9 @@ class Optimality {
   struct Block {
     Index first, last, anchor;
     double before, after;  // stiffness towards the neighbours
+    double resistance;     // of the blocks up to this one against a shift
     double pivot;          // infinite where the block does not move
+    double share() const { return pivot == kInfinity ? 1 : resistance / pivot; }
   };
   const Problem& p_;
   double tolerance_;
@@ -267,14 +269,15 @@ class Optimality {
     }
     for (Index first = 0; first < p_.n; first = blocks_.back().last + 1) {
       const Index last = block_end(first);
-      Block block = {first, last, anchor_of(held_, first, last), 0, 0, kInfinity};
+      Block block = {first, last, anchor_of(held_, first, last), 0, 0, 0, kInfinity};
       if (first > 0) block.before = stiffness_[first - 1];
       if (last + 1 < p_.n) block.after = stiffness_[last];
       if (block.anchor < 0) {
-        double diagonal = block.before + block.after;
-        for (Index i = first; i <= last; ++i) diagonal += curvature_[i];
-        const double pivot = diagonal - (first > 0 ? block.before * block.before / blocks_.back().pivot : 0);
-        if (pivot > std::max(1e-13 * diagonal, 1e-20 * largest)) block.pivot = pivot;
+        // Not the diagonal less before^2 / pivot: what resists is a sum of terms >= 0, so that nothing cancels.
+        block.resistance = first > 0 ? block.before * blocks_.back().share() : 0;
+        for (Index i = first; i <= last; ++i) block.resistance += curvature_[i];
+        const double pivot = block.resistance + block.after;
+        if (pivot > 1e-20 * largest) block.pivot = pivot;
         else if ((block.anchor = anchor_of(weak_, first, last)) >= 0) held_[block.anchor] = weak_[block.anchor];
         else if (first > 0 && loose_[first - 1] != kLoose) return std::swap(joined_[first - 1], loose_[first - 1]), false;
         else if (last + 1 < p_.n && loose_[last] != kLoose) return std::swap(joined_[last], loose_[last]), false;
