@@ -59,11 +59,13 @@ __all__ = [
     "soft_dtw_value_and_grad",
     "subsequence_matches",
     "suggest_gamma",
+    "weak",
 ]
 
 # Loaded at first use, so that the import of the package stays instant: module -> the names it brings.
 _LAZY = {
     "datasets": (),
+    "weak": (),
     "converters": (),
     "plotting": (),
     "preprocessing": (),

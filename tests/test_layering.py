@@ -19,7 +19,7 @@ FLOORS = [
     ["_options"],
     ["_backend", "_local_costs"],
     ["costs", "dp"],
-    ["series", "warping", "_blocks"],
+    ["series", "warping", "_blocks", "weak"],
     ["divergences"],
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
