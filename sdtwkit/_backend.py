@@ -40,7 +40,7 @@ class Problem(NamedTuple):
 
     def request(self, dtype):
         rules = self.recursion
-        usual = rules.default_steps
+        usual = rules.usual
         request = _kernels.Request(
             dtype == _SINGLE,
             self.n_pairs,
@@ -57,9 +57,12 @@ class Problem(NamedTuple):
             rules.open_end,
         )
         if not usual:
-            order = sorted(range(len(rules.steps)), key=lambda s: _RANK.get(rules.steps[s], len(_RANK)))
+            order = _kernel_order(rules.steps)
             steps = np.array([rules.steps[s] for s in order], dtype=np.int64)
             request.general_steps(steps, np.array([rules.step_weights[s] for s in order]))
+            if rules.graph is not None:
+                by_step = [None if a is None else np.ascontiguousarray(a[..., order]) for a in rules.graph[:2]]
+                request.graph(*by_step, *rules.graph[2:])
         if self.x is not None:
             cost, parameter = self.fused
             x, y = self.x.data, self.y.data
@@ -69,6 +72,11 @@ class Problem(NamedTuple):
         if self.given is not None:
             request.costs(self.given if self.given.dtype == dtype else self.given.astype(dtype))
         return request
+
+
+def _kernel_order(steps):
+    """Indices of the steps in the order in which a general kernel prefers equal predecessors."""
+    return sorted(range(len(steps)), key=lambda s: _RANK.get(steps[s], len(_RANK)))
 
 
 def _is_tall(problem):
@@ -216,6 +224,29 @@ def visit_vjp(problem, cotangent, n_jobs=1, to_series=False):
         return gradients
 
     return _solve(problem, n_jobs, want)[1:]
+
+
+def parameter_gradients(problem):
+    """d value / d gamma (B,), d value / d step weights (B, S), and per cell (B, n, m, S) if the weights are, or None.
+
+    Always by the general kernel, in float64.
+    """
+    rules, dtype = problem.recursion, problem.dtype
+    order = _kernel_order(rules.steps)
+    cells = rules.graph is not None and rules.graph.cell_weights is not None
+    rules = rules._replace(graph=rules.graph or _options.Graph())
+    gradient = np.zeros((problem.n_pairs, 1 + len(order)))
+    of_cells = np.zeros((*problem.given.shape, len(order))) if cells else None
+
+    def want(request, dtype):
+        request.want_parameter_gradient(gradient, of_cells)
+        return ()
+
+    _solve(problem._replace(recursion=rules, dtype=_DOUBLE), 1, want)
+    inverse = np.argsort(order)
+    of_cells = None if of_cells is None else _arrays.narrowed(of_cells[..., inverse], dtype)
+    gradient = _arrays.narrowed(gradient, dtype)
+    return gradient[:, 0], gradient[:, 1:][:, inverse], of_cells
 
 
 def paths(problem, samples=0, seed=0, n_jobs=1):

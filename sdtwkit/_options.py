@@ -17,6 +17,17 @@ WIDEST = 2**30  # a wider band restricts nothing, and radius + |n - m| must not 
 _OPEN_BITS = {False: 0, "y": 1, "x": 2, True: 3}
 
 
+class Graph(NamedTuple):
+    """What differs from cell to cell: arrays (1 or B, n, m), with an axis of steps where so named; None: nothing."""
+
+    step_mask: ndarray | None = None  # bool (.., S), True where a step may arrive
+    cell_weights: ndarray | None = None  # float64 (.., S), of arriving by a step; step_weights are ones then
+    begin_mask: ndarray | None = None  # bool, the start set instead of open_begin
+    end_mask: ndarray | None = None
+    begin_weights: ndarray | None = None  # float64, of the cost of a cell that a path starts in
+    end_weights: ndarray | None = None
+
+
 class Recursion(NamedTuple):
     """The options of the alignment recursion, validated once by `check_recursion` and handed down."""
 
@@ -28,10 +39,12 @@ class Recursion(NamedTuple):
     mask: ndarray | None  # bool (1 or B, n, m), C-contiguous, True where admissible
     open_begin: int  # bits of the start set: 1 {(0, j)}, 2 {(i, 0)}; 0 the corner alone
     open_end: int  # bits of the end set: 1 {(n-1, j)}, 2 {(i, m-1)}; 0 the corner alone
+    graph: Graph | None = None
 
     @property
-    def default_steps(self):
-        return self.steps == DEFAULT_STEPS
+    def usual(self):
+        """Whether the fast kernels know this recursion."""
+        return self.steps == DEFAULT_STEPS and self.graph is None
 
 
 def check_recursion(
@@ -55,6 +68,66 @@ def check_recursion(
     if step_weights is UNIT_WEIGHTS:  # not given: ones for any number of steps
         step_weights = (1.0,) * len(steps)
     return usual._replace(steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
+
+
+def check_graph(
+    gamma, regularizer, steps, step_weights, window, open_begin, open_end, step_mask, begin_weights, end_weights
+):
+    """The options of a recursion whose weights, transitions and ends may be arrays, as a Recursion."""
+    begin_mask = _check_set(open_begin, "open_begin")
+    end_mask = _check_set(open_end, "open_end")
+    cells = step_weights if np.ndim(step_weights) >= 2 else None
+    recursion = check_recursion(
+        gamma,
+        regularizer,
+        steps,
+        step_weights if cells is None else UNIT_WEIGHTS,
+        window,
+        False if begin_mask is not None else open_begin,
+        False if end_mask is not None else open_end,
+    )
+    S = len(recursion.steps)
+    graph = Graph(
+        _check_step_array(step_mask, S, "step_mask", bool),
+        _check_step_array(cells, S, "step_weights", np.float64),
+        begin_mask,
+        end_mask,
+        _check_cell_array(begin_weights, "begin_weights", np.float64),
+        _check_cell_array(end_weights, "end_weights", np.float64),
+    )
+    return recursion if all(array is None for array in graph) else recursion._replace(graph=graph)
+
+
+def _check_set(value, name):
+    """A start or end set given as a mask; None where it is given by name."""
+    return _check_cell_array(value, name, bool) if np.ndim(value) else None
+
+
+def _check_cell_array(value, name, dtype):
+    return _check_table(value, name, dtype, 2, "(n, m) or (B, n, m)")
+
+
+def _check_step_array(value, S, name, dtype):
+    table = _check_table(value, name, dtype, 3, "(n, m, S) or (B, n, m, S)")
+    if table is not None and table.shape[-1] != S:
+        raise ValueError(f"{name} has {table.shape[-1]} entries a cell for {S} steps; expected one for each step")
+    return table
+
+
+def _check_table(value, name, dtype, ndim, shapes):
+    """-> C-contiguous (1 or B, n, m, ...), bool, or float64 finite and >= 0; None for None."""
+    if value is None:
+        return None
+    table = to_ndarray(value, name)
+    kind = "True and False" if dtype is bool else "finite numbers >= 0"
+    if table.ndim not in (ndim, ndim + 1) or 0 in table.shape:
+        raise ValueError(f"{name} has shape {table.shape}; expected {kind} of shape {shapes}")
+    if (table.dtype == bool) != (dtype is bool) or table.dtype.kind not in "biuf":
+        raise TypeError(f"{name} is an array of dtype {table.dtype}; expected {kind}")
+    table = np.ascontiguousarray(table[None] if table.ndim == ndim else table, dtype)
+    if dtype is not bool and not ((table >= 0) & (table < np.inf)).all():
+        raise ValueError(f"{name} holds {table.min()} to {table.max()}; expected {kind}")
+    return table
 
 
 # These rarely change between calls, and checking them takes as long as aligning two short series (1.3 us).
@@ -132,6 +205,16 @@ def check_mask(recursion, B, n, m):
     if mask is not None and (mask.shape[1:] != (n, m) or len(mask) not in (1, B)):
         came = mask.shape[len(mask) == 1 :]
         raise ValueError(f"window is a mask of shape {came}; expected (n, m) = {(n, m)} or (B, n, m) = {(B, n, m)}")
+
+
+def check_shapes(recursion, B, n, m):
+    """Refuse arrays of a recursion that were made for other matrices than B of shape (n, m)."""
+    check_mask(recursion, B, n, m)
+    names = ("step_mask", "step_weights", "open_begin", "open_end", "begin_weights", "end_weights")
+    for name, table in zip(names, recursion.graph or (), strict=False):
+        if table is not None and (table.shape[1:3] != (n, m) or len(table) not in (1, B)):
+            came = table.shape[len(table) == 1 :]
+            raise ValueError(f"{name} has shape {came}; expected it to begin with {(n, m)} or {(B, n, m)}")
 
 
 def check_n_jobs(n_jobs):

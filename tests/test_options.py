@@ -35,9 +35,9 @@ class ArrayLike:
 
 def test_defaults_of_the_recursion():
     recursion = check_recursion()
-    assert recursion == (1.0, "entropy", ((0, 1), (1, 1), (1, 0)), (1.0, 1.0, 1.0), -1, None, 0, 0)
-    assert recursion.default_steps
-    assert not check_recursion(steps=DEFAULT_STEPS[::-1]).default_steps
+    assert recursion == (1.0, "entropy", ((0, 1), (1, 1), (1, 0)), (1.0, 1.0, 1.0), -1, None, 0, 0, None)
+    assert recursion.usual
+    assert not check_recursion(steps=DEFAULT_STEPS[::-1]).usual
     with pytest.raises(AttributeError):
         recursion.gamma = 2.0
 
@@ -75,7 +75,7 @@ def test_steps_and_weights_become_tuples_of_numbers():
     assert all(type(k) is int for step in recursion.steps for k in step)
     assert recursion.step_weights == (1.0, 0.5)
     assert all(type(w) is float for w in recursion.step_weights)
-    assert check_recursion(steps=[list(step) for step in DEFAULT_STEPS], step_weights=[0, 1, 2]).default_steps
+    assert check_recursion(steps=[list(step) for step in DEFAULT_STEPS], step_weights=[0, 1, 2]).usual
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_unfolding_is_equation_9(rng):
 
 def test_unfolding_is_exact_for_long_series():
     """i (m / n) in floating point would be one too low now and then."""
-    for n, m in ((1000003, 999), (49, 49), (110, 49), (441000, 147)):
+    for n, m in ((1000003, 999), (49, 49), (44, 30), (441000, 147)):
         assert_array_equal(unfold(np.arange(m), n), [m * i // n for i in range(n)])
 
 

@@ -33,6 +33,8 @@ cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
         const int64_t* steps
         const double* step_weights
         MatrixArray given, mask, gradient, direction, product
+        MatrixArray step_mask, cell_weights, begin_mask, end_mask, begin_weights, end_weights, weight_gradient
+        double* parameter_gradient
         void* value
         void* slope
         uint64_t seed
@@ -85,13 +87,13 @@ cdef void* address(array, int flags) except? NULL:
 
 
 cdef void set_matrix(MatrixArray* target, array, int flags) except *:
-    """A (B, n, m) array, or (1, n, m) shared by all pairs."""
+    """A (B, n, m) array, or (B, n, m, S) with an entry for each step; (1, ...) is shared by all pairs."""
     if array is None:
         return
     target.data = address(array, flags)
     shape = array.shape
-    target.row_stride = shape[2]
-    target.pair_stride = shape[1] * shape[2] if shape[0] > 1 else 0
+    target.row_stride = shape[2] if len(shape) == 3 else shape[2] * shape[3]
+    target.pair_stride = shape[1] * target.row_stride if shape[0] > 1 else 0
 
 
 cdef class Request:
@@ -135,6 +137,16 @@ cdef class Request:
         self.c.steps = <int64_t*>address(steps, PyBUF_SIMPLE)
         self.c.step_weights = <double*>address(step_weights, PyBUF_SIMPLE)
 
+    def graph(self, step_mask, cell_weights, begin_mask, end_mask, begin_weights, end_weights):
+        """After general_steps, what differs from cell to cell: bool and float64, (B or 1, n, m, ...), or None."""
+        self.kept += [step_mask, cell_weights, begin_mask, end_mask, begin_weights, end_weights]
+        set_matrix(&self.c.step_mask, step_mask, PyBUF_SIMPLE)
+        set_matrix(&self.c.cell_weights, cell_weights, PyBUF_SIMPLE)
+        set_matrix(&self.c.begin_mask, begin_mask, PyBUF_SIMPLE)
+        set_matrix(&self.c.end_mask, end_mask, PyBUF_SIMPLE)
+        set_matrix(&self.c.begin_weights, begin_weights, PyBUF_SIMPLE)
+        set_matrix(&self.c.end_weights, end_weights, PyBUF_SIMPLE)
+
     def series(self, int cost, double parameter, int64_t channels, x, x_starts, y, y_starts):
         """Local costs on the fly from (rows, channels) arrays."""
         self.kept += [x, x_starts, y, y_starts]
@@ -176,6 +188,12 @@ cdef class Request:
         self.c.along_costs = True
         self.c.slope = address(slope, PyBUF_WRITABLE)
         set_matrix(&self.c.product, product, PyBUF_WRITABLE)
+
+    def want_parameter_gradient(self, gradient, weight_gradient=None):
+        """After general_steps. OUT, zero on entry: (B, 1 + S) for gamma and the steps, (B, n, m, S) for the cells."""
+        self.kept += [gradient, weight_gradient]
+        self.c.parameter_gradient = <double*>address(gradient, PyBUF_WRITABLE)
+        set_matrix(&self.c.weight_gradient, weight_gradient, PyBUF_WRITABLE)
 
     def want_paths(self, int64_t samples, uint64_t seed, path_starts, paths, path_lengths):
         """samples 0: the best path. OUT (rooms, 2) cells and the lengths (B, max(samples, 1)), int64."""

@@ -25,16 +25,24 @@ class AlignmentDP:
     steps : tuple of (di, dj), default ((0, 1), (1, 1), (1, 0))
         Moves of a path: rows and columns it advances. Other sets than this one are served by a slower general kernel
         in float64 with tables of the size of the costs.
-    step_weights : tuple of float >= 0
-        One for each step; multiplies the cost of the cell that the step arrives at. The first cell has weight 1.
+    step_weights : tuple of S floats >= 0, or array of shape (n, m, S) or (B, n, m, S)
+        One for each step; multiplies the cost of the cell that the step arrives at. The first cell has weight 1. An
+        array gives each cell weights of its own.
     window : None, int >= 0, or bool array of shape (n, m) or (B, n, m)
         Radius of a Sakoe-Chiba band (widened by the difference of lengths), or a mask, True where admissible.
-    open_begin, open_end : {False, "y", "x", True}
+    open_begin, open_end : {False, "y", "x", True}, or bool array of shape (n, m) or (B, n, m)
         False: paths run from the first to the last cell. "y": they may begin (end) anywhere in the first (last) row,
-        that is skip part of y; "x": of the first (last) column; True: both.
+        that is skip part of y; "x": of the first (last) column; True: both. An array is True at the cells of the set.
+    step_mask : bool array of shape (n, m, S) or (B, n, m, S), optional
+        True where a step may arrive at a cell: allowed transitions.
+    begin_weights, end_weights : array of shape (n, m) or (B, n, m), optional
+        Multiply the cost of the cell that a path begins in, by default 1, and of the one it ends in, by default 0 (it
+        has been paid on arrival): what leaving out a part costs, for open ends.
 
     Notes
     -----
+    Arrays of weights, transitions and sets are served by the general kernel, like other steps.
+
     Costs are arrays C of shape (n, m), or (B, n, m) for a batch; rows run along x. +inf forbids a cell. The keyword
     arguments ``x_lengths`` and ``y_lengths`` of every method give the true sizes within a padded batch; what lies
     beyond is never read, and results are zero there. float32 costs give float32 results. Where no path is admissible,
@@ -66,9 +74,21 @@ class AlignmentDP:
         window=None,
         open_begin=False,
         open_end=False,
+        step_mask=None,
+        begin_weights=None,
+        end_weights=None,
     ):
-        self._recursion = _options.check_recursion(
-            gamma, regularizer, steps, step_weights, window, open_begin, open_end
+        self._recursion = _options.check_graph(
+            gamma,
+            regularizer,
+            steps,
+            step_weights,
+            window,
+            open_begin,
+            open_end,
+            step_mask,
+            begin_weights,
+            end_weights,
         )
         self._shown = f"gamma={gamma!r}, regularizer={regularizer!r}"
 
@@ -225,6 +245,42 @@ class AlignmentDP:
         cotangent = _arrays.as_matrices(cotangent, name="cotangent", like=C)
         return C.like(_backend.visit_vjp(problem, cotangent.data)[0])
 
+    def parameter_grads(self, C, x_lengths=None, y_lengths=None):
+        """Gradients of the value with respect to gamma and to the step weights.
+
+        With the expected alignment E and the probabilities Q_s of arriving at a cell by step s, d value / d gamma is
+        the sum of E Omega(Q), which for "entropy" is minus the entropy of the law of paths and equals
+        (value - <H, C>) / gamma; and d value / d w_s is the sum of E Q_s C. A prior that is added to the costs has the
+        gradient H of `value_and_grad`. The general kernel computes them, in float64 with tables.
+
+        Parameters
+        ----------
+        C, x_lengths, y_lengths
+            As for `value`.
+
+        Returns
+        -------
+        gamma_grad : NumPy scalar, or array of shape (B,)
+            0 without a regularizer.
+        step_weights_grad : array of shape (S,) or (B, S); (n, m, S) or (B, n, m, S) if the step weights are an array
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `value`.
+
+        Examples
+        --------
+        >>> from sdtwkit.dp import AlignmentDP
+        >>> gamma_grad, step_weights_grad = AlignmentDP().parameter_grads([[1.0, 1.0], [1.0, 1.0]])
+        >>> round(float(gamma_grad), 3), step_weights_grad.round(3)
+        (-0.975, array([0.424, 0.576, 0.424]))
+        """
+        C, problem = self._problem(C, x_lengths, y_lengths)
+        gamma_grad, weights_grad, cells_grad = _backend.parameter_gradients(problem)
+        weights_grad = weights_grad if cells_grad is None else cells_grad
+        return _answer(C, gamma_grad), weights_grad[0] if C.single else weights_grad
+
     def decode(self, C, x_lengths=None, y_lengths=None):
         """Best path, whatever the regularizer, and its cost.
 
@@ -294,7 +350,7 @@ class AlignmentDP:
 
     def _problem(self, C, x_lengths, y_lengths):
         C = _arrays.as_matrices(C, x_lengths, y_lengths)
-        _options.check_mask(self._recursion, *C.data.shape)
+        _options.check_shapes(self._recursion, *C.data.shape)
         return C, _backend.Problem(self._recursion, C.rows, C.columns, C.dtype, given=C.data)
 
 

@@ -34,6 +34,10 @@ struct Request {
   std::int64_t n_steps = 0;         // other steps than these three (graph.h): their number,
   const std::int64_t* steps = nullptr;   // (n_steps, 2) di, dj
   const double* step_weights = nullptr;  // (n_steps,)
+  MatrixArray step_mask;            // IN  bytes (.., m, n_steps), 0 = this step may not arrive here; these six need steps
+  MatrixArray cell_weights;         // IN  double (.., m, n_steps) of arriving, besides step_weights
+  MatrixArray begin_mask, end_mask;        // IN  bytes, 0 = not in the set; null: as open_begin and open_end say
+  MatrixArray begin_weights, end_weights;  // IN  double, what a start (1) and an end (0) pays of its cell's cost
   int open_begin = 0, open_end = 0;  // bit 0: along y (the row), bit 1: along x (the column)
 
   void* value = nullptr;            // OUT (pairs,)
@@ -44,6 +48,8 @@ struct Request {
   bool unweighted_direction = false;  // arguments move by the direction itself: VJP of E
   void* slope = nullptr;            // OUT (pairs,) directional derivative
   MatrixArray product;              // OUT Hessian product (along C plus d value / d C), zero on entry
+  double* parameter_gradient = nullptr;  // OUT (pairs, 1 + n_steps) d value / d gamma, step weights; graph.h alone
+  MatrixArray weight_gradient;      // OUT double (.., m, n_steps) d value / d cell weights; graph.h alone
 
   std::int64_t samples = -1;        // paths: -1 none, 0 the best one, else drawn from the law
   std::uint64_t seed = 0;
