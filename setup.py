@@ -16,6 +16,7 @@ UNIX_FLAGS = ["-std=c++17", "-O3", "-fno-trapping-math", "-fno-math-errno", "-fv
 UNIX_FLAGS += ["-Wall", "-Wextra", "-Wno-psabi"]  # psabi: vectors only travel between inlined functions
 UNIX_FLAGS += ["-g0"]  # Python's own flags ask for debug information: 7 MB instead of 2, and 40 percent more time
 DEBUG = os.environ.get("SDTWKIT_DEBUG") == "1"
+LEVELS = ("baseline", "avx2", "avx512")
 KERNELS = Path("sdtwkit", "_kernels")
 
 
@@ -72,7 +73,7 @@ setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=cythonize(
         [
-            extension("alignment", "alignment_run.cpp", "level_baseline.cpp", "level_avx2.cpp", "level_avx512.cpp"),
+            extension("alignment", "alignment_run.cpp", "ctc_run.cpp", *(f"level_{name}.cpp" for name in LEVELS)),
             extension("warp"),
         ],
         compiler_directives={

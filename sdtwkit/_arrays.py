@@ -323,8 +323,8 @@ def _one(n):
 _ZERO = _one(0)
 
 
-def _check_lengths(lengths, available, single, name, lengths_name, unit="rows"):
-    """-> (B,) int64 with 1 <= lengths <= available; for a single series a number will do."""
+def _check_lengths(lengths, available, single, name, lengths_name, unit="rows", least=1):
+    """-> (B,) int64 with least <= lengths <= available; for a single series a number will do."""
     array = to_ndarray(lengths, lengths_name)
     if single and array.ndim == 0:
         array = array.reshape(1)
@@ -333,12 +333,12 @@ def _check_lengths(lengths, available, single, name, lengths_name, unit="rows"):
         raise ValueError(f"{lengths_name} has shape {array.shape}; expected ({B},), one length for each of {B} series")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{lengths_name} has dtype {array.dtype}; expected integers")
-    wrong = np.flatnonzero((array < 1) | (array > available))
+    wrong = np.flatnonzero((array < least) | (array > available))
     if len(wrong):
         b = wrong[0]
         at = "" if single else f"[{b}]"
         most = available[b]
-        raise ValueError(f"{lengths_name}{at} is {array[b]}, {name}{at} has {most} {unit}; expected 1 to {most}")
+        raise ValueError(f"{lengths_name}{at} is {array[b]}, {name}{at} has {most} {unit}; expected {least} to {most}")
     return _frozen(array.astype(np.int64))
 
 
@@ -416,6 +416,86 @@ def _check_cells(matrices, name, inf_allowed):
             raise ValueError(f"{item} holds {special(block[i, j])} at row {i}, column {j}; expected {expected}")
         has_inf = True
     return has_inf
+
+
+# ---- log-probabilities and label sequences
+
+
+@dataclass(slots=True, eq=False)
+class Transcripts:
+    """Frames of log-probabilities and the label sequences they may spell; read-only in spirit.
+
+    log_probs : (B, T, K) C-contiguous float32 or float64; beyond the lengths it may hold anything.
+    targets : (B, M) C-contiguous int64, or None.
+    frames, lengths : (B,) int64, the true numbers of frames and of labels.
+    single : whether the caller gave one sample.
+    """
+
+    log_probs: ndarray
+    targets: ndarray | None
+    frames: ndarray
+    lengths: ndarray | None
+    single: bool
+
+    @property
+    def dtype(self):
+        return self.log_probs.dtype
+
+
+def as_transcripts(log_probs, input_lengths, blank, targets=None, target_lengths=None):
+    """log_probs (T, K) or (B, T, K), below +inf; targets (M,) or (B, M), labels below K other than the blank."""
+    array = _read(log_probs, "log_probs")
+    if not 2 <= array.ndim <= 3 or 0 in array.shape:
+        raise ValueError(f"log_probs has shape {array.shape}; expected (B, T, K) or (T, K), at least 1 each")
+    single = array.ndim == 2
+    data = _kernel_ready(array[None] if single else array, _KERNEL_DTYPE[array.dtype.char])
+    B, T, K = data.shape
+    if blank >= K:
+        raise ValueError(f"blank is {blank}, log_probs has {K} classes; expected one of them")
+    frames = _equal(B, T)
+    if input_lengths is not None:
+        frames = _check_lengths(input_lengths, frames, single, "log_probs", "input_lengths", unit="frames")
+    if not data.max() < np.inf:
+        _check_log_probs(data, frames, single)
+    if targets is None:
+        return Transcripts(data, None, frames, None, single)
+    targets, lengths = _check_targets(targets, target_lengths, B, K, blank, single)
+    return Transcripts(data, targets, frames, lengths, single)
+
+
+def _check_log_probs(data, frames, single):
+    for b, n in enumerate(frames.tolist()):
+        wrong = np.argwhere(~(data[b, :n] < np.inf))
+        if len(wrong):
+            t, k = wrong[0]
+            item = "log_probs" if single else f"log_probs[{b}]"
+            raise ValueError(
+                f"{item} holds {special(data[b, t, k])} at frame {t}, class {k}; expected logarithms of probabilities, "
+                "-inf for an impossible class"
+            )
+
+
+def _check_targets(targets, lengths, B, K, blank, single):
+    array = to_ndarray(targets, "targets")
+    if array.ndim != 2 - single or (not single and len(array) != B):
+        expected = "(M,)" if single else f"({B}, M)"
+        raise ValueError(f"targets has shape {array.shape}; expected {expected}, label sequences of the samples")
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"targets has dtype {array.dtype}; expected integer labels")
+    array = np.ascontiguousarray(array.reshape(B, -1), np.int64) if array.size else np.zeros((B, 0), np.int64)
+    M = array.shape[1]
+    if lengths is None:
+        lengths = _equal(B, M)
+    else:
+        lengths = _check_lengths(lengths, _equal(B, M), single, "targets", "target_lengths", unit="labels", least=0)
+    wrong = (np.arange(M) < lengths[:, None]) & ((array < 0) | (array >= K) | (array == blank))
+    if wrong.any():
+        b, k = np.argwhere(wrong)[0]
+        item = "targets" if single else f"targets[{b}]"
+        raise ValueError(
+            f"{item} holds {array[b, k]} at index {k}; expected labels from 0 to {K - 1} other than the blank, {blank}"
+        )
+    return array, lengths
 
 
 # ---- smaller arrays

@@ -269,6 +269,25 @@ def paths(problem, samples=0, seed=0, n_jobs=1):
     return found, value
 
 
+def ctc(batch, blank, with_gradient, n_jobs=1):
+    """(B,) values of a Transcripts batch, and d value / d log_probs (B, T, K) or None."""
+    dtype = batch.dtype
+    while True:
+        log_probs = batch.log_probs.astype(dtype, copy=False)
+        value = np.empty(len(log_probs), dtype)
+        gradient = np.zeros(log_probs.shape, dtype) if with_gradient else None
+        arguments = (log_probs, batch.targets, batch.frames, batch.lengths, blank, value, gradient)
+        status = _kernels.ctc(dtype == _SINGLE, *arguments, threads(n_jobs), level())
+        if status == _kernels.DONE:
+            break
+        if status == _kernels.OVERFLOW:
+            raise _words.costs_overflow()
+        dtype = _DOUBLE
+    if dtype is batch.dtype or not with_gradient:
+        return _arrays.narrowed(value, batch.dtype), gradient
+    return _arrays.narrowed(value, batch.dtype), _arrays.narrowed(gradient, batch.dtype)
+
+
 def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
     n_threads, dtype, n_pairs = threads(n_jobs), problem.dtype, problem.n_pairs

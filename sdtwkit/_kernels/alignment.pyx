@@ -10,6 +10,20 @@ from libc.stdint cimport int64_t, uint64_t
 cdef extern from "Python.h":
     int PyErr_CheckSignals()  # declared without `except`: the error it sets is raised after the kernel has returned
 
+cdef extern from "sdtwkit/ctc.h" namespace "sdtw" nogil:
+    cdef cppclass CtcRequest:
+        CtcRequest() except +
+        bint single_precision
+        int64_t samples, frames, classes, targets, blank
+        const void* log_probs
+        const int64_t* target
+        const int64_t* frames_of
+        const int64_t* targets_of
+        void* value
+        void* gradient
+        int threads, level
+        int (*interrupted)() noexcept
+
 cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
     cdef struct SeriesArray:
         const void* data
@@ -44,6 +58,7 @@ cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
         int (*interrupted)() noexcept
 
     int c_run "sdtw::run"(const CRequest&) except +
+    int c_run_ctc "sdtw::run"(const CtcRequest&) except +
     int c_best_level "sdtw::best_level"()
     int c_max_threads "sdtw::max_threads"()
     bint c_has_openmp "sdtw::has_openmp"()
@@ -214,3 +229,28 @@ cdef class Request:
         if status == -1:
             raise_pending()
         return status
+
+
+def ctc(
+    bint single_precision, log_probs, targets, frames_of, targets_of, int64_t blank, value, gradient, int threads, int level
+):
+    """CTC of (B, T, K) log-probabilities and (B, M) int64 targets of true lengths frames_of and targets_of (B,).
+
+    OUT value (B,) and gradient, like log_probs and zero on entry, or None; returns a status as `Request.run`.
+    """
+    cdef CtcRequest c
+    cdef int status
+    c.single_precision = single_precision
+    c.samples, c.frames, c.classes = log_probs.shape
+    c.targets, c.blank = targets.shape[1], blank
+    c.log_probs = address(log_probs, PyBUF_SIMPLE)
+    c.target = <int64_t*>address(targets, PyBUF_SIMPLE)
+    c.frames_of = <int64_t*>address(frames_of, PyBUF_SIMPLE)
+    c.targets_of = <int64_t*>address(targets_of, PyBUF_SIMPLE)
+    c.value, c.gradient = address(value, PyBUF_WRITABLE), address(gradient, PyBUF_WRITABLE)
+    c.threads, c.level, c.interrupted = threads, level, interrupted
+    with nogil:
+        status = c_run_ctc(c)
+    if status == -1:
+        raise_pending()
+    return status

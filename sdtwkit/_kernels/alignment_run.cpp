@@ -1,49 +1,11 @@
 // One request from start to end: groups the pairs into packs, spreads packs (or the strips of
 // one pack) over threads, and writes the results.
 #include "sdtwkit/graph.h"
-#include <exception>
+#include "sdtwkit/threads.h"
 #include <numeric>
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 namespace sdtw {
 namespace {
-
-int thread_number() {
-#if defined(_OPENMP)
-  return omp_get_thread_num();
-#else
-  return 0;
-#endif
-}
-int team_size() {
-#if defined(_OPENMP)
-  return omp_get_num_threads();
-#else
-  return 1;
-#endif
-}
-
-// Exceptions must not leave a parallel region.
-class Guard {
- public:
-  template <class Work> void operator()(std::atomic<bool>& stop, Work work) {
-    try {
-      work();
-    } catch (...) {
-#pragma omp critical(sdtw_guard)
-      error_ = std::current_exception();
-      stop.store(true);
-    }
-  }
-  void rethrow() const {
-    if (error_) std::rethrow_exception(error_);
-  }
-
- private:
-  std::exception_ptr error_;
-};
 
 struct Packs {
   std::vector<Index> order;  // pairs, similar sizes next to each other, large ones first

@@ -1,6 +1,6 @@
 // The table of compiled loops of one instruction level. Included once by each level_*.cpp.
 #pragma once
-#include "strip.h"
+#include "ctc.h"
 
 namespace sdtw {
 
@@ -19,6 +19,10 @@ template <class T> struct Loops {
   Series cost[kCosts], pull_back[kCosts];
   void (*hard_rows[kCosts])(const TileBlock<T>&);
   Index vector_lanes;
+  void (*ctc_costs)(CtcBlock<T>&);
+  void (*ctc_forward[2])(const CtcBlock<T>&);
+  void (*ctc_forward_far)(const CtcBlock<T>&);  // stores
+  void (*ctc_backward)(const CtcBlock<T>&);
   void (*forbid)(const StepLimits<T>&);
 };
 

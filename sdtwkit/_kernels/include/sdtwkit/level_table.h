@@ -2,6 +2,7 @@
 // SDTW_TARGET (the attribute) and SDTW_VECTOR_BYTES.
 #include "level.h"
 #include "strip_loops.h"
+#include "ctc_loops.h"
 #include "tile.h"
 
 namespace sdtw {
@@ -52,6 +53,11 @@ template <class T> Loops<T> make_loops() {
   SDTW_COST(kHuber, Huber)
   SDTW_COST(kNegativeDot, NegativeDot)
 #undef SDTW_COST
+  table.ctc_costs = ctc_costs<T>;
+  table.ctc_forward[kValue] = ctc_forward<EntropyMin<T>, false>;
+  table.ctc_forward[kStore] = ctc_forward<EntropyMin<T>, true>;
+  if (sizeof(T) == 8) table.ctc_forward_far = ctc_forward<EntropyMin<T, true>, true>;
+  table.ctc_backward = ctc_backward<T>;
   table.forbid = forbid<T>;
   table.vector_lanes = width<T>();
   return table;

@@ -63,7 +63,9 @@ struct Request {
 
 enum Status { kDone = 0, kNeedsDouble = 1, kOverflow = 2, kInterrupted = -1 };
 
-Status run(const Request& request);  // throws std::bad_alloc
+Status run(const Request& request);     // throws std::bad_alloc
+struct CtcRequest;                      // ctc.h
+Status run(const CtcRequest& request);  // likewise
 
 int best_level();
 int max_threads();

@@ -18,6 +18,8 @@ template <class T> SDTW_FN Scaled<T> select(bool first, Scaled<T> a, Scaled<T> b
   return {first ? a.mantissa : b.mantissa, first ? a.exponent : b.exponent};
 }
 
+template <class State, class T> struct ReducedTwo { State state; T first, second; };  // with probabilities
+
 template <class T> SDTW_FN Scaled<T> renormalised(Scaled<T> z) {
   using R = Real<T>;
   const bool zero = z.mantissa == T(0);
@@ -69,6 +71,14 @@ template <class T, bool Far = false> struct EntropyMin {
     const T s = (a + b) + c;  // left + up first: transposing the problem changes no bit
     const T r = T(1) / (s > 0 ? s : T(1));
     return {{s, top}, {a * r, c * r, b * r}};
+  }
+
+  SDTW_FN ReducedTwo<State, T> reduce(State x, State y) const {  // where there is no third
+    const Exponent top = max2(x.exponent, y.exponent);
+    const T a = x.mantissa * R::exp2_difference(x.exponent, top), b = y.mantissa * R::exp2_difference(y.exponent, top);
+    const T s = a + b;
+    const T r = T(1) / (s > 0 ? s : T(1));
+    return {{s, top}, a * r, b * r};
   }
 
   // Pairwise differences: the printed form q.b - q<q,b> cancels at small gamma.
