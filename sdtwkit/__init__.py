@@ -33,6 +33,7 @@ __all__ = [
     "SoftDTWKNeighborsClassifier",
     "WarpResult",
     "__version__",
+    "audio",
     "cdist_dtw",
     "cdist_soft_dtw",
     "cdist_soft_dtw_divergence",
@@ -66,6 +67,7 @@ __all__ = [
 _LAZY = {
     "datasets": (),
     "weak": (),
+    "audio": (),
     "converters": (),
     "plotting": (),
     "preprocessing": (),

@@ -62,13 +62,13 @@ def add_demo(commands):
 def add_align(commands):
     """The options of `align`."""
     text = (
-        "Align two series by soft-DTW and by hard DTW. Files are .npy (an array of shape (time,) or (time, channels)) "
-        "or .csv (rows are time steps, columns are channels; numbers separated by comma, semicolon, tab or spaces, "
-        "after one header line or none)."
+        "Align two series by soft-DTW and by hard DTW. Files are .npy (an array of shape (time,) or (time, channels)), "
+        ".csv (rows are time steps, columns are channels; numbers separated by comma, semicolon, tab or spaces, "
+        "after one header line or none) or .wav (sound: the loudness of 72 semitones, ten times a second)."
     )
     align = commands.add_parser("align", help="align two series from files", description=text)
-    align.add_argument("A", type=Path, help="first series, called x: .npy or .csv")
-    align.add_argument("B", type=Path, help="second series, called y: .npy or .csv")
+    align.add_argument("A", type=Path, help="first series, called x: .npy, .csv or .wav")
+    align.add_argument("B", type=Path, help="second series, called y: .npy, .csv or .wav")
     align.add_argument("--gamma", type=float, default=1.0, help="smoothing, in units of the local cost (%(default)s)")
     align.add_argument("--cost", default="sqeuclidean", help="local cost, by its name in sdtwkit.costs (%(default)s)")
     align.add_argument("--window", type=int, metavar="R", help="radius of a Sakoe-Chiba band, in time steps (no band)")
@@ -236,7 +236,17 @@ def to_numbers(line, separator):
         return None
 
 
-READERS = {".npy": read_npy, ".csv": read_csv}
+def read_sound(path):
+    """Log-frequency features (time, 72) of a .wav file."""
+    from sdtwkit import audio
+
+    try:
+        return audio.log_frequency_features(*audio.read_wav(path))
+    except ValueError as error:
+        raise Refusal(str(error)) from error
+
+
+READERS = {".npy": read_npy, ".csv": read_csv, ".wav": read_sound}
 
 
 # ---- demo

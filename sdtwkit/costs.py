@@ -36,6 +36,13 @@ def _as_labelled_pair(x, y, x_lengths, y_lengths):
     parts = raw if form == "list" else [raw]
     impossible = [part == -np.inf for part in parts]
     finite = [np.where(mask, part.dtype.type(0), part) for part, mask in zip(parts, impossible, strict=True)]
+    labels, labels_form = read_series(y, PAIR, "y")
+    for b, item in enumerate(labels if labels_form == "list" else [labels]):
+        if item.ndim > 1 and item.shape[-1] != 1:
+            name = f"y[{b}]" if labels_form == "list" else "y"
+            raise ValueError(
+                f"{name} has shape {item.shape}; expected integer labels, (m,) or (m, 1) a series, for cost 'nll'"
+            )
     first = [part[..., :1] if part.ndim > 1 else part for part in finite]  # of as many channels as the labels
     finite, first = (finite, first) if form == "list" else (finite[0], first[0])
     x, _ = as_series_pair(finite, finite, x_lengths, x_lengths, names=("x", "x"))

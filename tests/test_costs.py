@@ -4,6 +4,7 @@ import math
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+import sdtwkit
 from sdtwkit import _local_costs
 from sdtwkit.costs import COSTS, FusedCost, Huber, cost_hvp, cost_jvp, cost_matrix, cost_vjp, get_cost
 
@@ -584,6 +586,32 @@ def test_bce_targets_outside_the_unit_interval_raise_in_every_call(target):
 def test_nll_labels_out_of_range_raise(label):
     with pytest.raises(ValueError, match=f"y holds {label} at time 1; expected integer labels from 0 to 2,"):
         cost_matrix(np.zeros((2, 3)), [0, label], "nll")
+
+
+@pytest.mark.parametrize("y", [np.zeros((3, 6)), np.zeros((2, 3, 6)), [np.zeros(3), np.zeros((3, 6))]])
+def test_nll_says_that_labels_are_expected(y):
+    x = np.zeros((5, 7)) if np.ndim(y[0]) == 1 and len(y) == 3 else np.zeros((2, 5, 7))
+    with pytest.raises(ValueError, match=r"has shape \(.*6\); expected integer labels, \(m,\) or \(m, 1\) a series"):
+        cost_matrix(x, y, "nll")
+
+
+@pytest.mark.parametrize("name", ["nll", "bce"])
+def test_costs_of_classifiers_need_no_table_for_each_class(name, rng):
+    """n m d numbers would be 180 MB; C is 1.4 MB, the logits 0.8 MB."""
+    n, m, d = 600, 300, 128
+    x = rng.normal(size=(n, d))
+    y = rng.integers(0, d, size=m) if name == "nll" else (rng.random((m, d)) < 0.1).astype(float)
+    tracemalloc.start()
+    try:
+        G = np.ones((n, m))
+        cost_vjp(x, y, cost_matrix(x, y, name), name)
+        cost_hvp(x, y, G, x, None, name)
+        cost_jvp(x, y, x, None, name)
+        sdtwkit.soft_dtw_value_and_grad(x, y, cost=name)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 15e6
 
 
 def test_nll_refuses_other_infinities_and_nan_and_unequal_batches():

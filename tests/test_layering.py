@@ -16,7 +16,7 @@ MODULES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py"))]
 FLOORS = [
     ["_kernels", "_words", "datasets"],  # numbers; sentences; files
     ["_arrays"],
-    ["_options"],
+    ["_options", "audio"],
     ["_backend", "_local_costs"],
     ["costs", "dp"],
     ["series", "warping", "_blocks", "weak"],
@@ -33,7 +33,7 @@ KERNEL_USERS = {"_backend"}
 # Packages that a user may lack or that take long to load -> who may import them, inside a function.
 FOREIGN = {
     "matplotlib": {"__main__", "plotting"},
-    "scipy": {"_local_costs", "barycenters"},
+    "scipy": {"_local_costs", "audio", "barycenters"},
     "joblib": {"_blocks"},
     "sklearn": {"barycenters", "plotting"},
     "pandas": {"converters"},

@@ -209,6 +209,32 @@ def test_csv_of_one_column_is_one_channel(tmp_path):
     assert_array_equal(read_series(tmp_path / "a.CSV"), [[1], [2], [3]])
 
 
+# ---- sound and labels
+
+
+def test_sound_is_aligned_by_its_features(tmp_path, capsys):
+    """Two performances of three tones, one twice as slow: the path is as steep as the tempi say."""
+    from scipy.io import wavfile
+
+    for name, seconds in (("fast", 0.5), ("slow", 1.0)):
+        times = np.arange(int(8000 * seconds)) / 8000
+        signal = np.concatenate([np.sin(2 * np.pi * f * times) for f in (440, 660, 550)])
+        wavfile.write(tmp_path / f"{name}.wav", 8000, (signal * 2**14).astype(np.int16))
+    output = tmp_path / "found.npz"
+    assert align(tmp_path, "--output", output, x="fast.wav", y="slow.wav") == 0
+    assert "15 time steps, 72 channels" in capsys.readouterr().out
+    path = np.load(output)["path"]
+    assert np.abs(2 * path[:, 0] - path[:, 1]).max() <= 5  # half a tone of the slow one: within a tone all costs tie
+
+
+def test_labels_are_asked_for_by_name(tmp_path, pair, capsys):
+    """Not: x has 1 channel, y has 2."""
+    said = refused(capsys, align(tmp_path, "--cost", "nll"))
+    assert "y has shape (9, 2); expected integer labels, (m,) or (m, 1) a series, for cost 'nll'" in said
+    np.save(tmp_path / "labels.npy", [0, 1, 1])
+    assert align(tmp_path, "--cost", "nll", y="labels.npy") == 0
+
+
 # ---- refusals
 
 
@@ -226,11 +252,13 @@ def refused(capsys, code):
     [
         ("missing.npy", None, r"cannot read .*missing.npy: No such file"),
         ("missing.csv", None, r"cannot read .*missing.csv: No such file"),
-        ("a.mat", b"", r"suffix '.mat'; expected one of .npy, .csv"),
-        ("plain", b"", r"suffix ''; expected one of .npy, .csv"),
+        ("a.mat", b"", r"suffix '.mat'; expected one of .npy, .csv, .wav"),
+        ("plain", b"", r"suffix ''; expected one of .npy, .csv, .wav"),
         ("a.npy", b"", r"not a readable .npy file"),
         ("a.npy", b"1,2\n3,4\n", r"not a readable .npy file"),
         ("a.npy", pickle.dumps([1, 2]), r"not a readable .npy file"),
+        ("a.wav", b"RIFF", r"not a readable WAV file"),
+        ("missing.wav", None, r"cannot read .*missing.wav: No such file"),
         ("a.csv", b"", r"a.csv is empty"),
         ("a.csv", b"# only a comment\n", r"a.csv is empty"),
         ("a.csv", b"a,b\n", r"line 1: 'a,b' is not a row of numbers"),
