@@ -24,6 +24,7 @@ FLOORS = [
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
     ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting"],
+    ["torch", "jax"],
     ["_version"],
     ["__init__"],
     ["__main__"],
@@ -41,6 +42,7 @@ FOREIGN = {
 FOREIGN |= {name: set() for name in ("cupy", "torch", "jax", "keras", "tensorflow")}
 # Estimators are classes of scikit-learn's, so these import it at once; they are themselves loaded at first use.
 ESTIMATORS = {"_estimators", "aligners", "cluster", "neighbors", "preprocessing"}
+ADAPTERS = {"torch", "jax"}  # each adapts to the framework of its name, and nobody imports them
 
 
 def top(relative):
@@ -81,7 +83,7 @@ def complaints(source, relative):
                 yield f"{relative}:{line} imports {name} from its own floor or above"
             if target == "_kernels" and own not in KERNEL_USERS | {"_kernels"}:
                 yield f"{relative}:{line} imports {name}: only {KERNEL_USERS} know the kernels"
-        elif first in FOREIGN and not (first == "sklearn" and own in ESTIMATORS):
+        elif first in FOREIGN and not (first == "sklearn" and own in ESTIMATORS) and not (first == own in ADAPTERS):
             if at_import:
                 yield f"{relative}:{line} imports {name} as soon as it is imported"
             elif own not in FOREIGN[first]:

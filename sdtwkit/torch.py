@@ -1,0 +1,653 @@
+"""Losses and alignments as PyTorch modules, with right first and second derivatives.
+
+Each function of the library that is needed becomes a registered operator, so that `torch.compile` sees it as one node
+of known shape; its derivative is another operator. A loss keeps the gradient that came with its value: going backward
+multiplies it. CPU tensors are handed to the kernels without a copy; threads are those of `torch.get_num_threads()`.
+
+Whatever is learned besides the series (gamma, a prior) goes through the matrix of costs and through the identities
+value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so autograd knows its derivatives, too.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("sdtwkit.torch needs PyTorch: python -m pip install 'sdtwkit[torch]'") from error
+
+from . import costs, series
+from ._options import UNIT_WEIGHTS
+from ._words import wrong_choice
+from .dp import CTC
+from .weak import NORMALIZATIONS
+
+__all__ = ["CTCLoss", "SoftAlignment", "SoftDTWLoss"]
+
+_ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
+
+
+class _Options(NamedTuple):
+    """What an operator of alignment takes besides x and y, as its schema has it."""
+
+    gamma: torch.Tensor  # a 0-D tensor: as a number it would be a constant of compiled code
+    x_lengths: torch.Tensor | None
+    y_lengths: torch.Tensor | None
+    prior: torch.Tensor | None
+    mask: torch.Tensor | None
+    cost: str
+    regularizer: str | None
+    radius: int | None
+    step_weights: list
+    open_begin: str
+    open_end: str
+
+    SCHEMA = (
+        "Tensor gamma, Tensor? x_lengths, Tensor? y_lengths, Tensor? prior, Tensor? mask, str cost, str? regularizer, "
+        "int? radius, float[] step_weights, str open_begin, str open_end"
+    )
+
+
+_ENDS = {"False": False, "True": True, "x": "x", "y": "y"}
+_NO_GRADIENTS = (None,) * 11  # of the options
+
+
+def _keywords(options):
+    """_Options as keyword arguments of the functions of series."""
+    options = _Options(*options)
+    return {
+        "gamma": float(options.gamma),
+        "x_lengths": _array(options.x_lengths),
+        "y_lengths": _array(options.y_lengths),
+        "prior": _array(options.prior),
+        "window": options.radius if options.mask is None else _array(options.mask),
+        "cost": options.cost,
+        "regularizer": options.regularizer,
+        "step_weights": options.step_weights,
+        "open_begin": _ENDS[options.open_begin],
+        "open_end": _ENDS[options.open_end],
+        "n_jobs": torch.get_num_threads(),
+    }
+
+
+def _array(tensor):
+    """A tensor's memory as an array."""
+    return None if tensor is None else tensor.detach().numpy()
+
+
+def _tensor(array, like):
+    """An array's memory as a tensor; an empty one for what does not exist."""
+    return like.new_empty(0) if array is None else torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _operator(name, schema):
+    """Register a function of CPU tensors as the operator sdtwkit::name."""
+    return torch.library.custom_op(f"sdtwkit::{name}", mutates_args=(), schema=schema, device_types="cpu")
+
+
+def _keep(ctx, inputs, *outputs):
+    """Save what the backward pass needs; gradients that nobody asks for then come as None, not as zeros."""
+    ctx.set_materialize_grads(False)
+    ctx.places = [k for k, value in enumerate(inputs) if isinstance(value, torch.Tensor)]
+    ctx.others = [None if isinstance(value, torch.Tensor) else value for value in inputs]
+    ctx.save_for_backward(*(inputs[k] for k in ctx.places), *outputs)
+
+
+def _kept(ctx):
+    """-> inputs, outputs, as `_keep` got them."""
+    inputs, saved = list(ctx.others), ctx.saved_tensors
+    for k, tensor in zip(ctx.places, saved, strict=False):
+        inputs[k] = tensor
+    return inputs, saved[len(ctx.places) :]
+
+
+def _not_differentiable(operator, order):
+    """Refuse to differentiate an operator that is a derivative already, instead of a wrong result."""
+
+    def backward(ctx, *gradients):
+        raise NotImplementedError(f"{operator._name} cannot be differentiated: derivatives end at order {order}")
+
+    operator.register_autograd(backward, setup_context=lambda ctx, inputs, output: None)
+
+
+def _times(gradient, upstream):
+    """(B, ...) gradients of (B,) values, by what comes from above."""
+    return gradient * upstream.reshape(-1, *(1,) * (gradient.ndim - 1))
+
+
+def _zeros(tangent, like):
+    return torch.zeros_like(like) if tangent is None and like is not None else tangent
+
+
+# ---- soft-DTW: value, with gradients, and the product of the Hessian
+
+
+@_operator("soft_dtw_value", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> Tensor")
+def _soft_dtw_value(x, y, *options):
+    return _tensor(series.soft_dtw(_array(x), _array(y), **_keywords(options)), x)
+
+
+@_operator("soft_dtw", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)")
+def _soft_dtw(x, y, *options):
+    value, grad_x, grad_y = series.soft_dtw_value_and_grad(_array(x), _array(y), **_keywords(options))
+    return _tensor(value, x), _tensor(grad_x, x), _tensor(grad_y, x)
+
+
+@_operator("soft_dtw_hvp", f"(Tensor x, Tensor? y, Tensor dx, Tensor? dy, {_Options.SCHEMA}) -> (Tensor, Tensor)")
+def _soft_dtw_hvp(x, y, dx, dy, *options):
+    products = series.soft_dtw_hvp(_array(x), _array(y), _array(dx), _array(dy), **_keywords(options))
+    return tuple(_tensor(product, x) for product in products)
+
+
+def _differentiable(y, options):
+    """Whether y has gradients, so that they are not empty tensors."""
+    return y is not None and _Options(*options).cost not in _ONE_SIDED
+
+
+def _empty_like(x, y, options):
+    return x.new_empty(x.shape), x.new_empty(y.shape if _differentiable(y, options) else 0)
+
+
+@_soft_dtw_value.register_fake
+def _(x, y, *options):
+    return x.new_empty(x.shape[0])
+
+
+@_soft_dtw.register_fake
+def _(x, y, *options):
+    return x.new_empty(x.shape[0]), *_empty_like(x, y, options)
+
+
+@_soft_dtw_hvp.register_fake
+def _(x, y, dx, dy, *options):
+    return _empty_like(x, y, options)
+
+
+def _soft_dtw_backward(ctx, upstream, to_grad_x, to_grad_y):
+    (x, y, *options), gradients = _kept(ctx)
+    of_x, of_y = ctx.needs_input_grad[:2]
+    sides = of_x, of_y and _differentiable(y, options)
+    found = [None, None]
+    if upstream is not None:
+        found = [_times(g, upstream) if side else None for g, side in zip(gradients, sides, strict=True)]
+    if to_grad_x is not None or to_grad_y is not None:
+        directions = _zeros(to_grad_x, x), _zeros(to_grad_y, y) if _differentiable(y, options) else None
+        products = _soft_dtw_hvp(x, y, *directions, *options)
+        for k, (product, side) in enumerate(zip(products, sides, strict=True)):
+            if side:
+                found[k] = product if found[k] is None else found[k] + product
+    return *found, *_NO_GRADIENTS
+
+
+_soft_dtw.register_autograd(
+    _soft_dtw_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs, *output[1:])
+)
+_not_differentiable(_soft_dtw_hvp, 2)
+
+
+# ---- the expected alignment
+
+
+@_operator("soft_dtw_alignment", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> Tensor")
+def _alignment(x, y, *options):
+    return _tensor(series.soft_dtw_alignment(_array(x), _array(y), **_keywords(options))[0], x)
+
+
+@_operator("soft_dtw_alignment_vjp", f"(Tensor x, Tensor? y, Tensor cotangent, {_Options.SCHEMA}) -> (Tensor, Tensor)")
+def _alignment_vjp(x, y, cotangent, *options):
+    arrays = _array(x), _array(y), _array(cotangent)
+    return tuple(_tensor(g, x) for g in series.soft_dtw_alignment_vjp(*arrays, **_keywords(options)))
+
+
+@_alignment.register_fake
+def _(x, y, *options):
+    return x.new_empty(x.shape if y is None else (*x.shape[:2], y.shape[1]))
+
+
+@_alignment_vjp.register_fake
+def _(x, y, cotangent, *options):
+    return _empty_like(x, y, options)
+
+
+def _alignment_backward(ctx, cotangent):
+    (x, y, *options), _ = _kept(ctx)
+    if cotangent is None:
+        return None, None, *_NO_GRADIENTS
+    grad_x, grad_y = _alignment_vjp(x, y, cotangent, *options)
+    return grad_x, grad_y if _differentiable(y, options) else None, *_NO_GRADIENTS
+
+
+_alignment.register_autograd(_alignment_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs))
+_not_differentiable(_alignment_vjp, 1)
+
+
+# ---- local costs
+
+
+@_operator("cost_matrix", "(Tensor x, Tensor y, Tensor? x_lengths, Tensor? y_lengths, str cost) -> Tensor")
+def _cost_matrix(x, y, x_lengths, y_lengths, cost):
+    lengths = {"x_lengths": _array(x_lengths), "y_lengths": _array(y_lengths)}
+    return _tensor(costs.cost_matrix(_array(x), _array(y), cost, **lengths), x)
+
+
+@_operator(
+    "cost_vjp", "(Tensor x, Tensor y, Tensor G, Tensor? x_lengths, Tensor? y_lengths, str cost) -> (Tensor, Tensor)"
+)
+def _cost_vjp(x, y, G, x_lengths, y_lengths, cost):
+    lengths = {"x_lengths": _array(x_lengths), "y_lengths": _array(y_lengths)}
+    return tuple(_tensor(g, x) for g in costs.cost_vjp(_array(x), _array(y), _array(G), cost, **lengths))
+
+
+@_operator(
+    "cost_second",
+    "(Tensor x, Tensor y, Tensor G, Tensor dx, Tensor? dy, Tensor? x_lengths, Tensor? y_lengths, str cost) "
+    "-> (Tensor, Tensor, Tensor)",
+)
+def _cost_second(x, y, G, dx, dy, x_lengths, y_lengths, cost):
+    """Gradients of <G, dC(dx, dy)> with respect to x, y and G."""
+    lengths = {"x_lengths": _array(x_lengths), "y_lengths": _array(y_lengths)}
+    arrays = [_array(tensor) for tensor in (x, y, G, dx, dy)]
+    bent = costs.cost_hvp(*arrays, cost, **lengths)
+    moved = costs.cost_jvp(arrays[0], arrays[1], arrays[3], arrays[4], cost, **lengths)
+    return *(_tensor(b, x) for b in bent), _tensor(moved, x)
+
+
+@_cost_matrix.register_fake
+def _(x, y, x_lengths, y_lengths, cost):
+    return x.new_empty((*x.shape[:2], y.shape[1]))
+
+
+@_cost_vjp.register_fake
+def _(x, y, G, x_lengths, y_lengths, cost):
+    return x.new_empty(x.shape), x.new_empty(0 if cost in _ONE_SIDED else y.shape)
+
+
+@_cost_second.register_fake
+def _(x, y, G, dx, dy, x_lengths, y_lengths, cost):
+    return x.new_empty(x.shape), x.new_empty(0 if cost in _ONE_SIDED else y.shape), x.new_empty(G.shape)
+
+
+def _cost_matrix_backward(ctx, G):
+    (x, y, *rest), _ = _kept(ctx)
+    if G is None:
+        return None, None, None, None, None
+    grad_x, grad_y = _cost_vjp(x, y, G, *rest)
+    return grad_x, None if rest[-1] in _ONE_SIDED else grad_y, None, None, None
+
+
+def _cost_vjp_backward(ctx, dx, dy):
+    (x, y, G, *rest), _ = _kept(ctx)
+    if dx is None and dy is None:
+        return None, None, None, None, None, None
+    one_sided = rest[-1] in _ONE_SIDED
+    grad_x, grad_y, grad_G = _cost_second(x, y, G, _zeros(dx, x), None if one_sided else _zeros(dy, y), *rest)
+    return grad_x, None if one_sided else grad_y, grad_G, None, None, None
+
+
+_cost_matrix.register_autograd(_cost_matrix_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs))
+_cost_vjp.register_autograd(_cost_vjp_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs))
+_not_differentiable(_cost_second, 2)
+
+
+# ---- modules of alignment
+
+
+class _Aligning(torch.nn.Module):
+    """Options of an alignment, and its arguments made ready for the operators."""
+
+    def __init__(self, gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end):
+        super().__init__()
+        self._set("gamma", gamma)
+        self._set("prior", None if prior is None else torch.as_tensor(prior))
+        if not isinstance(cost, str):
+            raise TypeError(f"cost is {cost!r}; expected the name of a cost, which is what an operator can take")
+        self.cost = costs.get_cost(cost) and cost
+        self.regularizer, self.step_weights = regularizer, [float(weight) for weight in step_weights]
+        self.radius = window if isinstance(window, int) else None
+        self._set("mask", None if window is None or isinstance(window, int) else torch.as_tensor(window))
+        self.open_begin, self.open_end = open_begin, open_end
+
+    def _set(self, name, value):
+        """A parameter stays one, another tensor moves with the module, a number is a number."""
+        if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter):
+            self.register_buffer(name, value, persistent=False)
+        else:
+            setattr(self, name, value)
+
+    def extra_repr(self):
+        return f"gamma={self.gamma}, cost={self.cost!r}, regularizer={self.regularizer!r}"
+
+    def _ready(self, x, y, x_lengths, y_lengths):
+        """-> x, y of shape (B, n, d), (B, m, d) and one dtype, _Options; what the caller gave single gets B = 1."""
+        x, y = _on_cpu(x, "x"), _on_cpu(y, "y")
+        if self.cost == "precomputed":
+            if y is not None:
+                raise ValueError("y is given, but cost 'precomputed' takes the costs as x; expected y=None")
+            x = x[None] if x.ndim == 2 else x
+        else:
+            x = _batched(x)
+            y = y.reshape(len(x), -1, 1) if self.cost == "nll" else _batched(y)
+        dtype = x.dtype if y is None or self.cost == "nll" else torch.promote_types(x.dtype, y.dtype)
+        if dtype in (torch.float16, torch.bfloat16):
+            dtype = torch.float32
+        elif not dtype.is_floating_point:
+            dtype = torch.float64
+        x = x.to(dtype)
+        y = y if y is None or self.cost == "nll" else y.to(dtype)
+        gamma = self.gamma
+        if not isinstance(gamma, torch.Tensor):
+            gamma = torch.tensor(gamma, dtype=torch.float64)
+        prior = None if self.prior is None else self.prior.to(dtype)
+        return (
+            x,
+            y,
+            _Options(
+                gamma,
+                _lengths(x_lengths),
+                _lengths(y_lengths),
+                prior,
+                self.mask,
+                self.cost,
+                self.regularizer,
+                self.radius,
+                self.step_weights,
+                str(self.open_begin),
+                str(self.open_end),
+            ),
+        )
+
+    def _over_costs(self, x, y, options):
+        """The same problem on C / gamma, without series and prior: differentiable in gamma and the prior."""
+        C = x if y is None else _cost_matrix(x, y, options.x_lengths, options.y_lengths, options.cost)
+        if options.prior is not None:
+            C = C + options.prior
+        gamma = options.gamma.to(C.dtype)
+        forbidden = torch.isinf(C)
+        C = torch.where(forbidden, math.inf, torch.where(forbidden, 0, C) / gamma)
+        return C, options._replace(gamma=torch.ones_like(options.gamma), prior=None, cost="precomputed"), gamma
+
+    def _learns_more(self, options):
+        """Whether gamma or the prior wants a gradient."""
+        return torch.is_grad_enabled() and any(
+            tensor is not None and tensor.requires_grad for tensor in (options.gamma, options.prior)
+        )
+
+
+def _on_cpu(tensor, name):
+    if isinstance(tensor, torch.Tensor) and tensor.device.type not in ("cpu", "meta"):
+        raise NotImplementedError(f"{name} is on {tensor.device}; this version computes on the CPU, pass {name}.cpu()")
+    return tensor
+
+
+def _batched(tensor):
+    """(B, n, d) of a batch, or of one series (n,) or (n, d)."""
+    if tensor.ndim == 1:
+        tensor = tensor[:, None]
+    return tensor[None] if tensor.ndim == 2 else tensor
+
+
+def _lengths(lengths):
+    return None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64).reshape(-1)
+
+
+def _wanted(x, y):
+    return torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
+
+
+def _reduced(values, reduction):
+    if reduction == "none":
+        return values
+    return values.mean() if reduction == "mean" else values.sum()
+
+
+def _check_reduction(reduction):
+    if reduction not in ("none", "mean", "sum"):
+        raise wrong_choice(reduction, "reduction", "'none', 'mean' or 'sum'")
+    return reduction
+
+
+class SoftDTWLoss(_Aligning):
+    """Soft-DTW, or its divergence, of batches of series, as a loss.
+
+    Parameters
+    ----------
+    gamma : float > 0 or tensor, default 1.0
+        Smoothing, in units of the local cost. It may be changed between calls (``loss.gamma = schedule(update)``); a
+        0-D tensor does not make compiled code stale, and one that requires grad gets its gradient.
+    divergence : bool, default False
+        Whether to take off half of what each series loses against itself: 0 where x is y. float32 series are then
+        computed in float64.
+    cost : str, optional
+        Local cost by name, as in `sdtwkit.costs`; "sqeuclidean" by default, "half_sqeuclidean" for the divergence. For
+        "nll" x are log-probabilities and y integer labels (B, m); for "precomputed" x is the costs and y None.
+    reduction : {"mean", "sum", "none"}
+        Over the batch.
+    normalize : {None, "n", "m", "n+m", "path"}
+        What each value is divided by: the length of x, of y, both, or the expected weighted path length, which counts
+        as a constant in derivatives.
+    window : None, int or bool tensor of shape (n, m) or (B, n, m)
+        As for `sdtwkit.soft_dtw`.
+    step_weights : tuple of 3 floats, default (1, 1, 1)
+        Of the steps (0, 1), (1, 1), (1, 0).
+    prior : tensor of shape (n, m) or (B, n, m), optional
+        Added to the costs; one that requires grad gets its gradient. It may be changed between calls.
+    regularizer : {"entropy", "l2", None}
+    open_begin, open_end : {False, "y", "x", True}
+        As for `sdtwkit.soft_dtw`.
+
+    Notes
+    -----
+    Called with x (B, n, d), y (B, m, d) and, for ragged batches, ``x_lengths`` and ``y_lengths`` (B,); or with two
+    single series (n, d) and (m, d). Losses of half precision are computed in float32, also under autocast. First and
+    second derivatives are exact; third ones raise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sdtwkit.torch import SoftDTWLoss
+    >>> x, y = torch.zeros(2, 4, 3, requires_grad=True), torch.ones(2, 5, 3)
+    >>> loss = SoftDTWLoss(gamma=0.1)(x, y)
+    >>> loss.backward()
+    >>> round(loss.item(), 2), tuple(x.grad.shape)
+    (14.86, (2, 4, 3))
+    """
+
+    def __init__(
+        self,
+        gamma=1.0,
+        *,
+        divergence=False,
+        cost=None,
+        reduction="mean",
+        normalize=None,
+        window=None,
+        step_weights=UNIT_WEIGHTS,
+        prior=None,
+        regularizer="entropy",
+        open_begin=False,
+        open_end=False,
+    ):
+        cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
+        super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end)
+        self.divergence, self.reduction = divergence, _check_reduction(reduction)
+        if normalize is not None and normalize not in NORMALIZATIONS:
+            raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
+        self.normalize = normalize
+        if divergence and (prior is not None or normalize == "path" or cost in _ONE_SIDED):
+            raise ValueError("the divergence takes no prior, no cost 'nll' or 'precomputed', and no normalize='path'")
+
+    def forward(self, x, y=None, x_lengths=None, y_lengths=None):
+        x, y, options = self._ready(x, y, x_lengths, y_lengths)
+        values = self._divergence(x, y, options) if self.divergence else self._values(x, y, options)
+        if self.normalize in ("n", "m", "n+m"):
+            n, m = x.shape[1], x.shape[2] if y is None else y.shape[1]
+            n = n if options.x_lengths is None else options.x_lengths
+            m = m if options.y_lengths is None else options.y_lengths
+            values = values / {"n": n, "m": m, "n+m": n + m}[self.normalize]
+        return _reduced(values, self.reduction)
+
+    def _values(self, x, y, options):
+        if self.normalize == "path" or self._learns_more(options):
+            C, options, gamma = self._over_costs(x, y, options)
+            values, H, _ = _soft_dtw(C, None, *options)
+            values = gamma * values
+            return values / H.detach().sum((1, 2)) if self.normalize == "path" else values
+        return _soft_dtw(x, y, *options)[0] if _wanted(x, y) else _soft_dtw_value(x, y, *options)
+
+    def _divergence(self, x, y, options):
+        n, m = x.shape[1], y.shape[1]
+        if options.mask is not None and n != m:
+            raise ValueError(
+                f"window is a mask of shape {(n, m)}, which does not say how a series may be aligned with itself; "
+                "expected a square mask or a radius"
+            )
+        dtype, x, y = x.dtype, x.double(), y.double()
+        value = self._values(x, y, options)
+        own_x = self._values(x, x, options._replace(y_lengths=options.x_lengths))
+        own_y = self._values(y, y, options._replace(x_lengths=options.y_lengths))
+        return (value - 0.5 * (own_x + own_y)).to(dtype)
+
+
+class SoftAlignment(_Aligning):
+    """The expected alignment of batches of series, as a differentiable output.
+
+    Parameters
+    ----------
+    gamma, cost, window, step_weights, prior, regularizer, open_begin, open_end
+        As for `SoftDTWLoss`; cost is "sqeuclidean" by default.
+
+    Notes
+    -----
+    Called like `SoftDTWLoss`; gives E (B, n, m), for two single series (1, n, m), in which entry (i, j) is the
+    probability that a path matches x_i with y_j. A loss on E has exact gradients, by the product of the Hessian; second
+    ones raise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sdtwkit.torch import SoftAlignment
+    >>> E = SoftAlignment(gamma=0.1)(torch.tensor([[[0.0], [0.1], [1.0]]]), torch.tensor([[[0.0], [1.0]]]))
+    >>> E.round(decimals=2)
+    tensor([[[1., 0.],
+             [1., 0.],
+             [0., 1.]]])
+    """
+
+    def __init__(
+        self,
+        gamma=1.0,
+        *,
+        cost="sqeuclidean",
+        window=None,
+        step_weights=UNIT_WEIGHTS,
+        prior=None,
+        regularizer="entropy",
+        open_begin=False,
+        open_end=False,
+    ):
+        super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end)
+
+    def forward(self, x, y=None, x_lengths=None, y_lengths=None):
+        x, y, options = self._ready(x, y, x_lengths, y_lengths)
+        if self._learns_more(options):
+            x, options, _ = self._over_costs(x, y, options)
+            y = None
+        return _alignment(x, y, *options)
+
+
+# ---- connectionist temporal classification
+
+_CTC_SCHEMA = "Tensor log_probs, Tensor targets, Tensor? input_lengths, Tensor? target_lengths, int blank"
+
+
+def _ctc_call(method, log_probs, targets, input_lengths, target_lengths, blank, *direction):
+    ctc = CTC(blank, n_jobs=torch.get_num_threads())
+    direction = [_array(tensor) for tensor in direction]
+    arrays = (_array(tensor) for tensor in (input_lengths, target_lengths))
+    return getattr(ctc, method)(_array(log_probs), _array(targets), *direction, *arrays)
+
+
+@_operator("ctc_value", f"({_CTC_SCHEMA}) -> Tensor")
+def _ctc_value(log_probs, *rest):
+    return _tensor(_ctc_call("value", log_probs, *rest), log_probs)
+
+
+@_operator("ctc", f"({_CTC_SCHEMA}) -> (Tensor, Tensor)")
+def _ctc(log_probs, *rest):
+    return tuple(_tensor(result, log_probs) for result in _ctc_call("value_and_grad", log_probs, *rest))
+
+
+@_operator("ctc_hvp", f"(Tensor direction, {_CTC_SCHEMA}) -> Tensor")
+def _ctc_hvp(direction, log_probs, *rest):
+    return _tensor(_ctc_call("hvp", log_probs, *rest, direction)[1], log_probs)
+
+
+@_ctc_value.register_fake
+def _(log_probs, *rest):
+    return log_probs.new_empty(log_probs.shape[0])
+
+
+@_ctc.register_fake
+def _(log_probs, *rest):
+    return log_probs.new_empty(log_probs.shape[0]), log_probs.new_empty(log_probs.shape)
+
+
+@_ctc_hvp.register_fake
+def _(direction, log_probs, *rest):
+    return log_probs.new_empty(log_probs.shape)
+
+
+def _ctc_backward(ctx, upstream, to_gradient):
+    (log_probs, *rest), (gradient,) = _kept(ctx)
+    found = None if upstream is None else _times(gradient, upstream)
+    if to_gradient is not None:
+        product = _ctc_hvp(to_gradient, log_probs, *rest)
+        found = product if found is None else found + product
+    return found, None, None, None, None
+
+
+_ctc.register_autograd(_ctc_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs, output[1]))
+_not_differentiable(_ctc_hvp, 2)
+
+
+class CTCLoss(torch.nn.Module):
+    """Connectionist temporal classification of batches, as a loss. Batch first, unlike `torch.nn.CTCLoss`.
+
+    Parameters
+    ----------
+    blank : int, default 0
+        Class of the blank.
+    reduction : {"mean", "sum", "none"}
+        Over the samples; "mean" does not divide by the lengths of the targets.
+
+    Notes
+    -----
+    Called with log_probs (B, T, K), targets (B, M) and, for ragged batches, input_lengths and target_lengths (B,).
+    Where no path is feasible the loss is +inf and its gradient 0. First and second derivatives are exact, also where
+    the log-probabilities are not normalised; third ones raise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sdtwkit.torch import CTCLoss
+    >>> log_probs = torch.zeros(1, 2, 2).log_softmax(-1)
+    >>> round(CTCLoss()(log_probs, torch.tensor([[1]])).item(), 4)  # -log 3/4
+    0.2877
+    """
+
+    def __init__(self, blank=0, *, reduction="mean"):
+        super().__init__()
+        self.blank, self.reduction = blank, _check_reduction(reduction)
+
+    def extra_repr(self):
+        return f"blank={self.blank}, reduction={self.reduction!r}"
+
+    def forward(self, log_probs, targets, input_lengths=None, target_lengths=None):
+        log_probs = _on_cpu(log_probs, "log_probs")
+        if log_probs.dtype in (torch.float16, torch.bfloat16):
+            log_probs = log_probs.float()
+        arguments = log_probs, targets, _lengths(input_lengths), _lengths(target_lengths), self.blank
+        values = _ctc(*arguments)[0] if _wanted(log_probs, None) else _ctc_value(*arguments)
+        return _reduced(values, self.reduction)
