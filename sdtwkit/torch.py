@@ -18,15 +18,14 @@ try:
 except ImportError as error:
     raise ImportError("sdtwkit.torch needs PyTorch: python -m pip install 'sdtwkit[torch]'") from error
 
-from . import costs, series
+from . import _adapters, costs, series
+from ._adapters import ONE_SIDED
 from ._options import UNIT_WEIGHTS
 from ._words import wrong_choice
 from .dp import CTC
 from .weak import NORMALIZATIONS
 
 __all__ = ["CTCLoss", "SoftAlignment", "SoftDTWLoss"]
-
-_ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
 
 
 class _Options(NamedTuple):
@@ -124,26 +123,29 @@ def _zeros(tangent, like):
 # ---- soft-DTW: value, with gradients, and the product of the Hessian
 
 
-@_operator("soft_dtw_value", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> Tensor")
-def _soft_dtw_value(x, y, *options):
-    return _tensor(series.soft_dtw(_array(x), _array(y), **_keywords(options)), x)
+@_operator("soft_dtw_value", f"(Tensor x, Tensor? y, bool divergence, {_Options.SCHEMA}) -> Tensor")
+def _soft_dtw_value(x, y, divergence, *options):
+    return _tensor(_adapters.value(divergence, _array(x), _array(y), **_keywords(options)), x)
 
 
-@_operator("soft_dtw", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)")
-def _soft_dtw(x, y, *options):
-    value, grad_x, grad_y = series.soft_dtw_value_and_grad(_array(x), _array(y), **_keywords(options))
-    return _tensor(value, x), _tensor(grad_x, x), _tensor(grad_y, x)
+@_operator("soft_dtw", f"(Tensor x, Tensor? y, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)")
+def _soft_dtw(x, y, divergence, *options):
+    results = _adapters.value_and_grad(divergence, _array(x), _array(y), **_keywords(options))
+    return tuple(_tensor(result, x) for result in results)
 
 
-@_operator("soft_dtw_hvp", f"(Tensor x, Tensor? y, Tensor dx, Tensor? dy, {_Options.SCHEMA}) -> (Tensor, Tensor)")
-def _soft_dtw_hvp(x, y, dx, dy, *options):
-    products = series.soft_dtw_hvp(_array(x), _array(y), _array(dx), _array(dy), **_keywords(options))
-    return tuple(_tensor(product, x) for product in products)
+@_operator(
+    "soft_dtw_hvp",
+    f"(Tensor x, Tensor? y, Tensor dx, Tensor? dy, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor)",
+)
+def _soft_dtw_hvp(x, y, dx, dy, divergence, *options):
+    arrays = [_array(tensor) for tensor in (x, y, dx, dy)]
+    return tuple(_tensor(product, x) for product in _adapters.hvp(divergence, *arrays, **_keywords(options)))
 
 
 def _differentiable(y, options):
     """Whether y has gradients, so that they are not empty tensors."""
-    return y is not None and _Options(*options).cost not in _ONE_SIDED
+    return y is not None and _Options(*options).cost not in ONE_SIDED
 
 
 def _empty_like(x, y, options):
@@ -151,22 +153,22 @@ def _empty_like(x, y, options):
 
 
 @_soft_dtw_value.register_fake
-def _(x, y, *options):
+def _(x, y, divergence, *options):
     return x.new_empty(x.shape[0])
 
 
 @_soft_dtw.register_fake
-def _(x, y, *options):
+def _(x, y, divergence, *options):
     return x.new_empty(x.shape[0]), *_empty_like(x, y, options)
 
 
 @_soft_dtw_hvp.register_fake
-def _(x, y, dx, dy, *options):
+def _(x, y, dx, dy, divergence, *options):
     return _empty_like(x, y, options)
 
 
 def _soft_dtw_backward(ctx, upstream, to_grad_x, to_grad_y):
-    (x, y, *options), gradients = _kept(ctx)
+    (x, y, divergence, *options), gradients = _kept(ctx)
     of_x, of_y = ctx.needs_input_grad[:2]
     sides = of_x, of_y and _differentiable(y, options)
     found = [None, None]
@@ -174,11 +176,11 @@ def _soft_dtw_backward(ctx, upstream, to_grad_x, to_grad_y):
         found = [_times(g, upstream) if side else None for g, side in zip(gradients, sides, strict=True)]
     if to_grad_x is not None or to_grad_y is not None:
         directions = _zeros(to_grad_x, x), _zeros(to_grad_y, y) if _differentiable(y, options) else None
-        products = _soft_dtw_hvp(x, y, *directions, *options)
+        products = _soft_dtw_hvp(x, y, *directions, divergence, *options)
         for k, (product, side) in enumerate(zip(products, sides, strict=True)):
             if side:
                 found[k] = product if found[k] is None else found[k] + product
-    return *found, *_NO_GRADIENTS
+    return *found, None, *_NO_GRADIENTS
 
 
 _soft_dtw.register_autograd(
@@ -261,12 +263,12 @@ def _(x, y, x_lengths, y_lengths, cost):
 
 @_cost_vjp.register_fake
 def _(x, y, G, x_lengths, y_lengths, cost):
-    return x.new_empty(x.shape), x.new_empty(0 if cost in _ONE_SIDED else y.shape)
+    return x.new_empty(x.shape), x.new_empty(0 if cost in ONE_SIDED else y.shape)
 
 
 @_cost_second.register_fake
 def _(x, y, G, dx, dy, x_lengths, y_lengths, cost):
-    return x.new_empty(x.shape), x.new_empty(0 if cost in _ONE_SIDED else y.shape), x.new_empty(G.shape)
+    return x.new_empty(x.shape), x.new_empty(0 if cost in ONE_SIDED else y.shape), x.new_empty(G.shape)
 
 
 def _cost_matrix_backward(ctx, G):
@@ -274,14 +276,14 @@ def _cost_matrix_backward(ctx, G):
     if G is None:
         return None, None, None, None, None
     grad_x, grad_y = _cost_vjp(x, y, G, *rest)
-    return grad_x, None if rest[-1] in _ONE_SIDED else grad_y, None, None, None
+    return grad_x, None if rest[-1] in ONE_SIDED else grad_y, None, None, None
 
 
 def _cost_vjp_backward(ctx, dx, dy):
     (x, y, G, *rest), _ = _kept(ctx)
     if dx is None and dy is None:
         return None, None, None, None, None, None
-    one_sided = rest[-1] in _ONE_SIDED
+    one_sided = rest[-1] in ONE_SIDED
     grad_x, grad_y, grad_G = _cost_second(x, y, G, _zeros(dx, x), None if one_sided else _zeros(dy, y), *rest)
     return grad_x, None if one_sided else grad_y, grad_G, None, None, None
 
@@ -471,16 +473,16 @@ class SoftDTWLoss(_Aligning):
     ):
         cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
         super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end)
-        self.divergence, self.reduction = divergence, _check_reduction(reduction)
+        self.divergence, self.reduction = bool(divergence), _check_reduction(reduction)
         if normalize is not None and normalize not in NORMALIZATIONS:
             raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
         self.normalize = normalize
-        if divergence and (prior is not None or normalize == "path" or cost in _ONE_SIDED):
-            raise ValueError("the divergence takes no prior, no cost 'nll' or 'precomputed', and no normalize='path'")
+        if divergence:
+            _adapters.check_divergence(cost, prior, normalize)
 
     def forward(self, x, y=None, x_lengths=None, y_lengths=None):
         x, y, options = self._ready(x, y, x_lengths, y_lengths)
-        values = self._divergence(x, y, options) if self.divergence else self._values(x, y, options)
+        values = self._values(x, y, options)
         if self.normalize in ("n", "m", "n+m"):
             n, m = x.shape[1], x.shape[2] if y is None else y.shape[1]
             n = n if options.x_lengths is None else options.x_lengths
@@ -489,25 +491,27 @@ class SoftDTWLoss(_Aligning):
         return _reduced(values, self.reduction)
 
     def _values(self, x, y, options):
+        if self._learns_more(options) and self.divergence:
+            return self._divergence_of_gamma(x, y, options)
         if self.normalize == "path" or self._learns_more(options):
-            C, options, gamma = self._over_costs(x, y, options)
-            values, H, _ = _soft_dtw(C, None, *options)
-            values = gamma * values
-            return values / H.detach().sum((1, 2)) if self.normalize == "path" else values
-        return _soft_dtw(x, y, *options)[0] if _wanted(x, y) else _soft_dtw_value(x, y, *options)
+            return self._values_over_costs(x, y, options)
+        operator = _soft_dtw if _wanted(x, y) else _soft_dtw_value
+        found = operator(x, y, self.divergence, *options)
+        return found[0] if _wanted(x, y) else found
 
-    def _divergence(self, x, y, options):
-        n, m = x.shape[1], y.shape[1]
-        if options.mask is not None and n != m:
-            raise ValueError(
-                f"window is a mask of shape {(n, m)}, which does not say how a series may be aligned with itself; "
-                "expected a square mask or a radius"
-            )
+    def _values_over_costs(self, x, y, options):
+        C, options, gamma = self._over_costs(x, y, options)
+        values, H, _ = _soft_dtw(C, None, False, *options)
+        values = gamma * values
+        return values / H.detach().sum((1, 2)) if self.normalize == "path" else values
+
+    def _divergence_of_gamma(self, x, y, options):
+        """Term by term, since gamma wants its gradient."""
         dtype, x, y = x.dtype, x.double(), y.double()
-        value = self._values(x, y, options)
-        own_x = self._values(x, x, options._replace(y_lengths=options.x_lengths))
-        own_y = self._values(y, y, options._replace(x_lengths=options.y_lengths))
-        return (value - 0.5 * (own_x + own_y)).to(dtype)
+        between = self._values_over_costs(x, y, options)
+        of_x = self._values_over_costs(x, x, options._replace(y_lengths=options.x_lengths))
+        of_y = self._values_over_costs(y, y, options._replace(x_lengths=options.y_lengths))
+        return (between - 0.5 * (of_x + of_y)).to(dtype)
 
 
 class SoftAlignment(_Aligning):

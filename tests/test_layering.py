@@ -24,6 +24,7 @@ FLOORS = [
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
     ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting"],
+    ["_adapters"],
     ["torch", "jax"],
     ["_version"],
     ["__init__"],
