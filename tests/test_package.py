@@ -92,3 +92,11 @@ def test_alignment_dp_survives_pickle_and_copy():
     for twin in (pickle.loads(pickle.dumps(dp)), copy.deepcopy(dp)):
         assert_array_equal(twin.value_and_grad(C)[1], dp.value_and_grad(C)[1])
     assert "gamma=0.5" in repr(dp)
+
+
+@pytest.mark.parametrize(("framework", "name"), [("torch", "PyTorch"), ("jax", "JAX")])
+def test_an_adapter_says_what_to_install(framework, name):
+    code = f"import sys; sys.modules[{framework!r}] = None\n"
+    code += f"try: import sdtwkit.{framework}\nexcept ImportError as error: print(error)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == f"sdtwkit.{framework} needs {name}: python -m pip install 'sdtwkit[{framework}]'\n"
