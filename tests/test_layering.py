@@ -26,6 +26,7 @@ FLOORS = [
     ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting"],
     ["_adapters"],
     ["torch", "jax"],
+    ["compat"],
     ["_version"],
     ["__init__"],
     ["__main__"],
@@ -43,7 +44,7 @@ FOREIGN = {
 FOREIGN |= {name: set() for name in ("cupy", "torch", "jax", "keras", "tensorflow")}
 # Estimators are classes of scikit-learn's, so these import it at once; they are themselves loaded at first use.
 ESTIMATORS = {"_estimators", "aligners", "cluster", "neighbors", "preprocessing"}
-ADAPTERS = {"torch", "jax"}  # each adapts to the framework of its name, and nobody imports them
+ADAPTERS = {"torch", "jax"}  # each adapts to the framework of its name; only the shims import one
 
 
 def top(relative):
