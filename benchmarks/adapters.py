@@ -15,11 +15,24 @@ import numpy as np
 import torch
 
 from benchmarks.machine import describe
-from benchmarks.timing import best_times
-from sdtwkit.torch import CTCLoss, SoftDTWLoss
+from benchmarks.peers import DDTW, Maghoumi, PySDTW, TorchPeer, TSLearn
+from benchmarks.problems import feature_batch
+from benchmarks.timing import best_times, relative_difference
+from sdtwkit.torch import CTCLoss
 
 CTC_PROBLEMS = ((32, 500, 50, 50), (32, 200, 30, 20), (16, 1500, 100, 200))  # samples, frames, classes, labels
 SOFT_PROBLEMS = ((32, 500, 50), (32, 500, 500), (1, 2000, 2000))  # pairs, n, m; d = 12
+
+
+class Adapter(TorchPeer):
+    name = distribution = "sdtwkit"
+    module = "sdtwkit.torch"
+
+    def loss_function(self, gamma):
+        return self.load().SoftDTWLoss(gamma, reduction="none")
+
+
+LOSSES = [Adapter(), PySDTW(), DDTW(), Maghoumi(), TSLearn()]
 
 
 def ctc_problem(samples, frames, classes, labels, dtype):
@@ -46,37 +59,28 @@ def ctc_problem(samples, frames, classes, labels, dtype):
     return {"sdtwkit": sdtwkit_step, "torch": torch_step}, {"torch": as_ours}
 
 
-def soft_problem(pairs, n, m, dtype):
-    """-> {name: step}, {}: the loss and its gradient with respect to x."""
-    rng = np.random.default_rng(0)
-    x = torch.tensor(rng.random((pairs, n, 12)), dtype=dtype, requires_grad=True)
-    y = torch.tensor(rng.random((pairs, m, 12)), dtype=dtype)
-    losses = {"sdtwkit": SoftDTWLoss(reduction="sum")}
-    try:
-        import pysdtw
-
-        peer = pysdtw.SoftDTW(gamma=1.0, use_cuda=False)
-        losses["pysdtw"] = lambda x, y: peer(x, y).sum()
-    except ImportError:
-        pass
-
-    def step(loss):
-        value = loss(x, y)
-        return value.detach(), torch.autograd.grad(value, x)[0]
-
-    return {name: lambda loss=loss: step(loss) for name, loss in losses.items()}, {}
+def soft_problem(pairs, n, m):
+    """-> {name: step}, {name: its results as value and gradient}: forward, and backward to x."""
+    problem = feature_batch(pairs, n, m)
+    prepared = {peer.name: peer.loss(problem) for peer in LOSSES if peer.installed()}
+    results = {name: lambda *result, answer=one.answer: answer(result) for name, one in prepared.items()}
+    return {name: one.run for name, one in prepared.items()}, results
 
 
 def measure(title, steps, conversions, tolerance):
     """Compare the results of all steps, time them, print one line."""
-    (name, ours), *peers = [(name, step()) for name, step in steps.items()]
-    for peer, theirs in peers:
-        for a, b in zip(ours, conversions.get(peer, lambda *results: results)(*theirs), strict=True):
-            worst = float((a - b).abs().max() / b.abs().max())
-            assert worst < tolerance, f"{title}: {name} and {peer} differ by {worst:.1e}"
+    found = {name: conversions.get(name, tuple_of)(*step()) for name, step in steps.items()}
+    (ours, expected), *others = found.items()
+    for peer, theirs in others:
+        worst = max(relative_difference(a, b) for a, b in zip(theirs, expected, strict=True))
+        assert worst < tolerance, f"{title}: {ours} and {peer} differ by {worst:.1e}"
     times = {name: timing.seconds * 1e3 for name, timing in best_times(steps, repeat=5, least_seconds=1.0).items()}
-    ratios = "".join(f"  {peer} {times[peer]:.2f} ms, ratio {times[peer] / times[name]:.1f}" for peer, _ in peers)
-    print(f"{title:<44} {name} {times[name]:.3f} ms{ratios}", flush=True)
+    ratios = "".join(f"  {peer} {times[peer]:.1f} ms ({times[peer] / times[ours]:.1f}x)" for peer, _ in others)
+    print(f"{title:<44} {ours} {times[ours]:.3f} ms{ratios}", flush=True)
+
+
+def tuple_of(*results):
+    return results
 
 
 def main():
@@ -89,7 +93,7 @@ def main():
         for size in CTC_PROBLEMS:
             measure(f"CTC {size}, {str(dtype)[6:]}", *ctc_problem(*size, dtype), tolerance)
     for size in SOFT_PROBLEMS:
-        measure(f"soft-DTW {size}, d=12, float32", *soft_problem(*size, torch.float32), 1e-2)
+        measure(f"soft-DTW {size}, d=12, float32", *soft_problem(*size), 1e-2)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ same arguments; `divergence` chooses between the two losses.
 
 import numpy as np
 
-from . import divergences, series
+from . import _options, divergences, series
+from ._backend import BOTH
 
+_OF_CALL = ("cost", "prior", "x_lengths", "y_lengths", "n_jobs")  # the other options belong to the recursion
 ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
 
 
@@ -18,11 +20,14 @@ def value(divergence, x, y, **options):
     return series.soft_dtw(x, y, **options)
 
 
-def value_and_grad(divergence, x, y, **options):
-    """(B,) values, gradients like x and like y; None for a y that has none."""
+def value_and_grad(divergence, x, y, sides=BOTH, **options):
+    """(B,) values, gradients like x and like y; None for a y that has none, and for a side that is not wanted."""
     if divergence:
-        return divergences.soft_dtw_divergence_value_and_grad(x, y, **_of_divergence(options))
-    return series.soft_dtw_value_and_grad(x, y, **options)
+        values, *gradients = divergences.soft_dtw_divergence_value_and_grad(x, y, **_of_divergence(options))
+        return values, *(g if wanted else None for g, wanted in zip(gradients, sides, strict=True))
+    of_call = {name: options.pop(name) for name in _OF_CALL if name in options}
+    call = series.Call(x, y, recursion=_options.check_recursion(**options), **of_call)
+    return call.value_and_grad(sides)
 
 
 def hvp(divergence, x, y, dx, dy, **options):

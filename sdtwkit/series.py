@@ -12,7 +12,7 @@ from . import _arrays, _backend, _options, _words
 from .costs import CostPairs
 
 
-class _Call:
+class Call:
     """One call of a pair function: its arguments checked, its problem posed."""
 
     def __init__(self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None):
@@ -45,6 +45,15 @@ class _Call:
         if not self.given_costs and np.isinf(values).any():
             raise _words.no_admissible_path(values, False)
         return values
+
+    def value_and_grad(self, sides=_backend.BOTH):
+        """Soft values, gradients of x and of y; None for one that does not exist, or that `sides` can spare."""
+        if self.fused:
+            values, *gradients = _backend.series_gradients(self.problem, self.n_jobs, sides)
+            series = zip((self.pairs.x, self.pairs.y), gradients, strict=True)
+            return self.answer(values), *(None if flat is None else side.like(flat) for side, flat in series)
+        values, gradient = _backend.matrix_gradients(self.problem, self.shape, self.n_jobs)
+        return self.answer(values), *self.pull_back(gradient)
 
     def tables(self, flat):
         """(B, n, m) results in the caller's form."""
@@ -118,7 +127,7 @@ def dtw(
     recursion = _options.check_recursion(
         regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
     return call.answer(_backend.values(call.problem, call.n_jobs))
 
 
@@ -166,7 +175,7 @@ def dtw_path(
     recursion = _options.check_recursion(
         regularizer=None, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, None, x_lengths, y_lengths, n_jobs)
     paths, values = _backend.paths(call.problem, n_jobs=call.n_jobs)
     value = call.answer(values)
     paths = [path for (path,) in paths]
@@ -230,7 +239,7 @@ def soft_dtw(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
     return call.answer(_backend.values(call.problem, call.n_jobs))
 
 
@@ -283,12 +292,8 @@ def soft_dtw_value_and_grad(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
-    if call.fused:
-        values, grad_x, grad_y = _backend.series_gradients(call.problem, call.n_jobs)
-        return call.answer(values), call.pairs.x.like(grad_x), call.pairs.y.like(grad_y)
-    values, gradient = _backend.matrix_gradients(call.problem, call.shape, call.n_jobs)
-    return call.answer(values), *call.pull_back(gradient)
+    call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    return call.value_and_grad()
 
 
 def soft_dtw_alignment(
@@ -340,7 +345,7 @@ def soft_dtw_alignment(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
     values, visits = _backend.matrix_gradients(call.problem, call.shape, call.n_jobs, visits=True)
     value = call.answer(values)
     return call.tables(visits), value
@@ -394,7 +399,7 @@ def soft_dtw_alignment_vjp(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
     cotangent = call.pairs.table_of(call.pairs.cotangents(cotangent, "cotangent"))
     if call.fused:
         grad_x, grad_y = _backend.visit_vjp(call.problem, cotangent, call.n_jobs, to_series=True)
@@ -451,7 +456,7 @@ def soft_dtw_hvp(
     recursion = _options.check_recursion(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
-    call = _Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
+    call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
     pairs, cost = call.pairs, call.pairs.cost
     moves = list(pairs.tangents(dx, dy))
     direction = pairs.table_of(cost.jvp(*xy, *move) for xy, move in zip(pairs, moves, strict=True))
@@ -510,7 +515,7 @@ def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=
     """
     k = _words.check_count(k, "k")
     recursion = _options.check_recursion(regularizer=None, step_weights=step_weights, open_begin="y", open_end="y")
-    call = _Call(query, series, cost, recursion)
+    call = Call(query, series, cost, recursion)
     if not call.single:
         raise _words.not_single("query", "series")
     free = np.ones(call.shape, dtype=bool)

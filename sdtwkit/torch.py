@@ -128,10 +128,16 @@ def _soft_dtw_value(x, y, divergence, *options):
     return _tensor(_adapters.value(divergence, _array(x), _array(y), **_keywords(options)), x)
 
 
-@_operator("soft_dtw", f"(Tensor x, Tensor? y, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)")
-def _soft_dtw(x, y, divergence, *options):
-    results = _adapters.value_and_grad(divergence, _array(x), _array(y), **_keywords(options))
-    return tuple(_tensor(result, x) for result in results)
+@_operator(
+    "soft_dtw",
+    f"(Tensor x, Tensor? y, bool of_x, bool of_y, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)",
+)
+def _soft_dtw(x, y, of_x, of_y, divergence, *options):
+    """Values, and the gradients of x and of y that are wanted."""
+    arrays, sides = (_array(x), _array(y)), (of_x, of_y)
+    values, *gradients = _adapters.value_and_grad(divergence, *arrays, sides, **_keywords(options))
+    found = (gradient if wanted else None for gradient, wanted in zip(gradients, sides, strict=True))
+    return _tensor(values, x), *(_tensor(gradient, x) for gradient in found)
 
 
 @_operator(
@@ -158,8 +164,9 @@ def _(x, y, divergence, *options):
 
 
 @_soft_dtw.register_fake
-def _(x, y, divergence, *options):
-    return x.new_empty(x.shape[0]), *_empty_like(x, y, options)
+def _(x, y, of_x, of_y, divergence, *options):
+    of_y = of_y and _differentiable(y, options)
+    return x.new_empty(x.shape[0]), x.new_empty(x.shape if of_x else 0), x.new_empty(y.shape if of_y else 0)
 
 
 @_soft_dtw_hvp.register_fake
@@ -168,19 +175,18 @@ def _(x, y, dx, dy, divergence, *options):
 
 
 def _soft_dtw_backward(ctx, upstream, to_grad_x, to_grad_y):
-    (x, y, divergence, *options), gradients = _kept(ctx)
-    of_x, of_y = ctx.needs_input_grad[:2]
+    (x, y, of_x, of_y, divergence, *options), gradients = _kept(ctx)
     sides = of_x, of_y and _differentiable(y, options)
     found = [None, None]
     if upstream is not None:
         found = [_times(g, upstream) if side else None for g, side in zip(gradients, sides, strict=True)]
-    if to_grad_x is not None or to_grad_y is not None:
-        directions = _zeros(to_grad_x, x), _zeros(to_grad_y, y) if _differentiable(y, options) else None
-        products = _soft_dtw_hvp(x, y, *directions, divergence, *options)
+    dx, dy = (d if side else None for d, side in zip((to_grad_x, to_grad_y), sides, strict=True))
+    if dx is not None or dy is not None:
+        products = _soft_dtw_hvp(x, y, _zeros(dx, x), dy, divergence, *options)
         for k, (product, side) in enumerate(zip(products, sides, strict=True)):
             if side:
                 found[k] = product if found[k] is None else found[k] + product
-    return *found, None, *_NO_GRADIENTS
+    return *found, None, None, None, *_NO_GRADIENTS
 
 
 _soft_dtw.register_autograd(
@@ -394,8 +400,9 @@ def _lengths(lengths):
     return None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64).reshape(-1)
 
 
-def _wanted(x, y):
-    return torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad))
+def _wanted(tensor):
+    """Whether autograd will ask for its gradient."""
+    return torch.is_grad_enabled() and tensor is not None and tensor.requires_grad
 
 
 def _reduced(values, reduction):
@@ -495,13 +502,14 @@ class SoftDTWLoss(_Aligning):
             return self._divergence_of_gamma(x, y, options)
         if self.normalize == "path" or self._learns_more(options):
             return self._values_over_costs(x, y, options)
-        operator = _soft_dtw if _wanted(x, y) else _soft_dtw_value
-        found = operator(x, y, self.divergence, *options)
-        return found[0] if _wanted(x, y) else found
+        sides = _wanted(x), _wanted(y)
+        if any(sides):
+            return _soft_dtw(x, y, *sides, self.divergence, *options)[0]
+        return _soft_dtw_value(x, y, self.divergence, *options)
 
     def _values_over_costs(self, x, y, options):
         C, options, gamma = self._over_costs(x, y, options)
-        values, H, _ = _soft_dtw(C, None, False, *options)
+        values, H, _ = _soft_dtw(C, None, True, False, False, *options)
         values = gamma * values
         return values / H.detach().sum((1, 2)) if self.normalize == "path" else values
 
@@ -653,5 +661,5 @@ class CTCLoss(torch.nn.Module):
         if log_probs.dtype in (torch.float16, torch.bfloat16):
             log_probs = log_probs.float()
         arguments = log_probs, targets, _lengths(input_lengths), _lengths(target_lengths), self.blank
-        values = _ctc(*arguments)[0] if _wanted(log_probs, None) else _ctc_value(*arguments)
+        values = _ctc(*arguments)[0] if _wanted(log_probs) else _ctc_value(*arguments)
         return _reduced(values, self.reduction)

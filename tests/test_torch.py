@@ -226,6 +226,21 @@ def test_gamma_has_its_gradient_beside_forbidden_cells(rng):
     assert_allclose(got[1].numpy(), dp.value_and_grad(C.detach().numpy())[1], atol=1e-13)
 
 
+@pytest.mark.parametrize("divergence", [False, True])
+def test_the_gradient_of_one_side_is_that_of_both(divergence, rng):
+    """Only the sides that want a gradient get one, also in second derivatives."""
+    x, y = arguments(rng)
+    loss = SoftDTWLoss(0.7, divergence=divergence)
+
+    both = torch.autograd.grad(loss(x, y), (x, y), create_graph=True)
+    for side, (one, other) in enumerate(((x, y), (y, x))):
+        arguments_of_one = (one, other.detach()) if side == 0 else (other.detach(), one)
+        (gradient,) = torch.autograd.grad(loss(*arguments_of_one), one, create_graph=True)
+        assert torch.equal(gradient, both[side])
+        bent, expected = (torch.autograd.grad((g**2).sum(), one, retain_graph=True)[0] for g in (gradient, both[side]))
+        torch.testing.assert_close(bent, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("regularizer", ["entropy", "l2"])
 def test_gradcheck_of_alignments(regularizer, rng):
     leaves = arguments(rng, n=4, m=3)
@@ -287,8 +302,10 @@ def test_operators_keep_their_promises(rng):
     precomputed = options._replace(cost="precomputed")
     checks = [
         (adapter._soft_dtw_value, (x.detach(), y.detach(), True, *options)),
-        (adapter._soft_dtw, (x, y, False, *options)),
-        (adapter._soft_dtw, (C, None, False, *precomputed)),
+        (adapter._soft_dtw, (x, y, True, True, False, *options)),
+        (adapter._soft_dtw, (x, y.detach(), True, False, False, *options)),
+        (adapter._soft_dtw, (x.detach(), y, False, True, True, *options)),
+        (adapter._soft_dtw, (C, None, True, False, False, *precomputed)),
         (adapter._soft_dtw_hvp, (x.detach(), y.detach(), x.detach(), y.detach(), True, *options)),
         (adapter._alignment, (x, y, *options)),
         (adapter._alignment_vjp, (x.detach(), y.detach(), C.detach(), *options)),
@@ -366,13 +383,13 @@ def test_tensors_are_read_where_they_lie(rng, monkeypatch):
 
     x, y = arguments(rng)
     seen = []
-    function = sdtwkit.soft_dtw_value_and_grad
 
-    def watch(*series, **keywords):
-        seen.extend(series)
-        return function(*series, **keywords)
+    class Watched(adapter._adapters.series.Call):
+        def value_and_grad(self, sides):
+            seen.extend((self.problem.x.data, self.problem.y.data))
+            return super().value_and_grad(sides)
 
-    monkeypatch.setattr(adapter._adapters.series, "soft_dtw_value_and_grad", watch)
+    monkeypatch.setattr(adapter._adapters.series, "Call", Watched)
     SoftDTWLoss()(x, y).backward()
     for array, tensor in zip(seen, (x, y), strict=True):
         assert array.ctypes.data == tensor.data_ptr()
