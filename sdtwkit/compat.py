@@ -4,11 +4,11 @@
     from sdtwkit.compat import PySDTW as SoftDTW           # pysdtw
     from sdtwkit.compat import SoftDTWLossPyTorch          # tslearn.metrics
 
-All take batches (B, n, d) and (B, m, d), time along the second axis as here, cost sqeuclidean, and give (B,). What
-differs between packages, and is hidden by these classes:
+The cost is sqeuclidean. What differs between packages, and is hidden by these classes:
 
 | | Maghoumi | pysdtw | tslearn | ddtw | sdtwkit.torch |
 |---|---|---|---|---|---|
+| series | (B, n, d) | (B, n, d) | (B, n, d) | (B, n, d) | (B, n, d) or (n, d) |
 | result | (B,) | (B,) | (B,) | mean over the batch of value / n | mean; `reduction`, `normalize` |
 | first argument | use_cuda | gamma | gamma | cost_function | gamma |
 | lengths | none | PackedSequence | none | list_N, list_M | `x_lengths`, `y_lengths` |
