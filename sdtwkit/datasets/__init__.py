@@ -1,8 +1,28 @@
-"""Real recordings that come with the package, one loader each: nothing is downloaded, nothing is unpickled."""
+"""Real recordings and scores that come with the package, one loader each: nothing is downloaded, nothing is unpickled.
 
+Scores can be played, `render_performance`, which gives audio whose note times are known.
+"""
+
+from ._chorales import BachChorales, Chorale, Chords, load_bach_chorales
+from ._rendering import TIMBRES, Performance, render_performance
+from ._rolls import chord_roll, note_roll, pitch_class_roll
 from ._watch import WatchExercises, load_watch_exercises
 
-__all__ = ["DATASETS", "WatchExercises", "load_watch_exercises"]
+__all__ = [
+    "DATASETS",
+    "TIMBRES",
+    "BachChorales",
+    "Chorale",
+    "Chords",
+    "Performance",
+    "WatchExercises",
+    "chord_roll",
+    "load_bach_chorales",
+    "load_watch_exercises",
+    "note_roll",
+    "pitch_class_roll",
+    "render_performance",
+]
 
 # Every embedded data set, by the name of its file; the tests iterate over this.
-DATASETS = {"watch_exercises": load_watch_exercises}
+DATASETS = {"bach_chorales": load_bach_chorales, "watch_exercises": load_watch_exercises}
