@@ -84,8 +84,8 @@ def introduction(sets):
     )
 
 
-def provenance(cpu_seconds, command):
-    versions = ", ".join([f"sdtwkit {sdtwkit.__version__}", *filter(None, map(versioned, PACKAGES))])
+def provenance(cpu_seconds, command, packages=PACKAGES):
+    versions = ", ".join([f"sdtwkit {sdtwkit.__version__}", *filter(None, map(versioned, packages))])
     return (
         f"Written by `{command}`, {datetime.date.today().isoformat()}: {cpu_seconds / 60:.0f} minutes of processor "
         f"time on {machine.processor()}, {os.cpu_count()} cores, instruction level {machine.instruction_level()}. "

@@ -1,0 +1,217 @@
+"""Audio-to-score alignment with features that are learned through the warp.
+
+    python -m benchmarks.experiments.score_alignment [--quick] [--recordings [FILE]] [--markdown FILE] [--cache FOLDER]
+
+Scores are the chorales that come with the package, recordings are rendered from them. What is done is told by
+`alignment_learning`, and on the page that this writes. With --recordings, DTW and DecDTW also align real recordings,
+which are fetched when they are not there yet (see `recordings`). Each method on each split of the pieces is one part;
+finished parts are kept in the folder of the cache, so that a run that was interrupted goes on where it stopped. Parts
+with other settings or by another version of sdtwkit are computed anew; after a change of the code itself, name another
+folder.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+import sdtwkit
+from benchmarks.experiments import alignment_learning, page, recordings
+
+SETTINGS = alignment_learning.Settings()
+QUICK_SETTINGS = alignment_learning.Settings(n_train=8, n_validation=4, n_test=8, updates=20)
+SEEDS, QUICK_SEEDS = range(5), range(1)
+METHODS = {
+    "raw": "none: a semitone for its note",
+    "along": "squared distance along the true warp",
+    "soft": "soft-DTW",
+    "time": "TimeErr, through DecDTW",
+}
+RECORDING_FEATURES = {"chroma": "pitch classes", "raw": "notes and onsets, not learned", "time": "learned by TimeErr"}
+PACKAGES = ("numpy", "scipy", "scikit-learn")
+
+
+def main(argv=None):
+    """Run what is not in the cache yet, then write or print the page."""
+    arguments = parser().parse_args(argv)
+    settings, seeds = (QUICK_SETTINGS, QUICK_SEEDS) if arguments.quick else (SETTINGS, SEEDS)
+    arguments.cache.mkdir(parents=True, exist_ok=True)
+    # By seed, as the parts of a seed share its pieces.
+    groups = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
+        delayed(finished_of_seed)(seed, settings, arguments.cache) for seed in seeds
+    )
+    parts = {(method, seed): group[method] for seed, group in zip(seeds, groups, strict=True) for method in METHODS}
+    songs = None
+    if arguments.recordings is not False:
+        songs = of_recordings(recordings.archive(arguments.recordings), parts["time", 0]["result"]["parameters"])
+    seconds = sum(part["cpu_seconds"] for part in parts.values())
+    text = markdown(parts, seeds, settings, songs, seconds, command(arguments))
+    if arguments.markdown:
+        arguments.markdown.write_text(text)
+    else:
+        print(text)
+
+
+def parser():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--quick", action="store_true", help="one split, few pieces and updates")
+    options.add_argument(
+        "--recordings",
+        nargs="?",
+        default=False,
+        metavar="FILE",
+        help=f"real recordings, too, out of {recordings.ARCHIVE}; fetched if no FILE is named",
+    )
+    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
+    cache = Path(tempfile.gettempdir()) / "sdtwkit-score-alignment"
+    options.add_argument("--cache", type=Path, default=cache, metavar="FOLDER", help="where finished parts are kept")
+    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
+    return options
+
+
+def command(arguments):
+    """The words that decide what is on the page."""
+    words = ["python -m benchmarks.experiments.score_alignment"]
+    words += ["--quick"] if arguments.quick else []
+    words += ["--recordings"] if arguments.recordings is not False else []
+    if arguments.markdown and not arguments.markdown.is_absolute():  # no folders of this machine
+        words += ["--markdown", arguments.markdown.as_posix()]
+    return " ".join(words)
+
+
+def finished_of_seed(seed, settings, cache):
+    return {method: finished(method, seed, settings, cache) for method in METHODS}
+
+
+def finished(method, seed, settings, cache):
+    """-> {"key", "cpu_seconds", "result"} of one part, from the cache if it is there."""
+    key = json.loads(json.dumps({"version": sdtwkit.__version__, **settings._asdict()}))
+    file = cache / f"{method}.{seed}.json"
+    if file.exists() and (record := json.loads(file.read_text()))["key"] == key:
+        return record
+    start = time.process_time()
+    result = alignment_learning.run(method, seed, settings)
+    record = {"key": key, "cpu_seconds": time.process_time() - start, "result": result}
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(record, indent=1))
+    partial.replace(file)
+    print(f"{method}, split {seed}: {record['cpu_seconds']:.1f} s", file=sys.stderr, flush=True)
+    return record
+
+
+def of_recordings(path, parameters):
+    """-> {song: {features: outcome}}, with what was learned on the first split."""
+    learned = alignment_learning.Parameters(**{name: np.array(part) for name, part in parameters.items()})
+    features = {
+        "chroma": recordings.raw_chroma,
+        "raw": recordings.learned_chroma(alignment_learning.raw()),
+        "time": recordings.learned_chroma(learned),
+    }
+    return {song: {name: recordings.run(path, song, f) for name, f in features.items()} for song in recordings.SONGS}
+
+
+# ---- the page
+
+INTRODUCTION = """\
+Experiment of Xu, Garg, Milford and Gould, Deep declarative dynamic time warping for end-to-end learning of alignment
+paths, ICLR 2023, on other data and with a small linear map in place of their network, run with the public functions of
+sdtwkit: where in a recording is each moment of its score, when features are learned for the alignment itself?
+
+No recordings with scores are within reach of Python's packages, so recordings are rendered: four-part chorales by Bach
+(`sdtwkit.datasets.load_bach_chorales`) are played by additive synthesis with random smooth tempo curves, dynamics,
+tuning and noise (`render_performance`), so that the true warp is known. None of the paper's figures can be compared
+with those below."""
+
+PROTOCOL = """\
+For each of {splits} splits, {n_train} training, {n_validation} validation and {n_test} test pieces are drawn from the
+chorales of at most {longest:g} quarters. Training and validation pieces are played by {training}; test pieces by
+{test}. Frames: {frame_rate:g} a second of audio, {per_quarter:g} a quarter of the score.
+
+The audio's frames hold the loudness of semitones, and its rise; one linear map, shared by all pitches, brings them to
+the form of the score, notes that sound and notes that begin: {weights} weights and two offsets. It is learned from the
+training pieces by one of these losses:
+
+* none: a semitone stands for its note, its rise for the onset;
+* squared distance along the true warp, solved as least squares;
+* soft-DTW of audio and score with the cosine distance and gamma {gamma:g}, which is not told the warp;
+* TimeErr of the warp that DecDTW finds, through `WarpResult.vjp`, together with the weights of notes and onsets and
+  with the regularization.
+
+The last two take {updates} updates by Adam of {batch} pieces each. DecDTW's ends are free. It has two regularizations,
+one under fermatas and in silence, one elsewhere: learned by TimeErr, otherwise those of least TimeErr on the validation
+pieces out of {regs} and, where held, 1 or 0.1 times that.
+
+TimeErr is the mean absolute error of the warp, TimeDev its root mean square, in milliseconds, exact integrals over the
+piecewise linear warps (`sdtwkit.metrics`). A cell holds the mean over the test pieces, then over splits, and the
+standard deviation between splits. DTW's cost is the cosine distance; the times matched with a frame of the score are
+averaged."""
+
+
+def markdown(parts, seeds, settings, songs, cpu_seconds, command):
+    """The whole page."""
+    blocks = [
+        "# Audio-to-score alignment",
+        INTRODUCTION,
+        page.provenance(cpu_seconds, command, PACKAGES),
+        PROTOCOL.format(
+            splits=len(seeds),
+            training=", ".join(alignment_learning.TRAINING_TIMBRES),
+            test=", ".join(alignment_learning.TEST_TIMBRES),
+            per_quarter=1 / settings.step,
+            weights=4 * len(alignment_learning.INTERVALS),
+            **{**settings._asdict(), "regs": page.listed(settings.regs)},
+        ),
+        error_table(parts, seeds),
+    ]
+    if songs is not None:
+        blocks += ["## Real recordings", RECORDINGS.format(reg=recordings.REG), song_table(songs)]
+    return "\n\n".join(map(page.wrapped, blocks)) + "\n"
+
+
+def error_table(parts, seeds):
+    """A row for each loss, a column for each error of each alignment."""
+    columns = [
+        (f"{name}, {error}", key, field)
+        for name, key in (("DTW", "dtw"), ("DecDTW", "dec_dtw"))
+        for error, field in (("TimeErr", "error"), ("TimeDev", "deviation"))
+    ]
+    rows = []
+    for method, title in METHODS.items():
+        row = [title]
+        for _, key, field in columns:
+            values = 1000 * np.array([parts[method, seed]["result"][key][field] for seed in seeds])
+            row.append(f"{values.mean():.0f}" + (f" ± {values.std(ddof=1):.0f}" if len(values) > 1 else ""))
+        rows.append(row)
+    return page.table(["loss", *(title for title, _, _ in columns)], rows)
+
+
+RECORDINGS = """\
+Two songs of Schubert's Winterreise, each by two singers, come with the source archive of synctoolbox 1.4.2 (from the
+Schubert Winterreise Dataset), with the times of their measures. One recording is warped onto the other; the mean
+absolute error at the measures, in milliseconds. Of the twelve transpositions that of the lowest DTW value is taken. The
+regularization is {reg:g}; nothing was tuned on these recordings, and two songs rank nothing. Learned features are those
+of the chorales' first split, with octaves added; no note of these songs is in the training data, nor any voice."""
+
+
+def song_table(songs):
+    rows = [
+        (
+            f"{song} {recordings.SONGS[song]}",
+            RECORDING_FEATURES[name],
+            o["measures"],
+            o["shift"],
+            *(f"{1000 * o[key]:.0f}" for key in ("dtw", "dec_dtw")),
+        )
+        for song, outcomes in songs.items()
+        for name, o in outcomes.items()
+    ]
+    return page.table(("song", "features", "measures", "semitones apart", "DTW", "DecDTW"), rows)
+
+
+if __name__ == "__main__":
+    main()
