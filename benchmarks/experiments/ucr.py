@@ -9,18 +9,14 @@ sdtwkit are computed anew; after a change of the code itself, name another folde
 """
 
 import argparse
-import json
-import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 
 from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 
-import sdtwkit
-from benchmarks.experiments import averaging, classification, data_sets, page
+from benchmarks.experiments import averaging, classification, data_sets, kept, page
 
 SETTINGS = classification.Settings(), averaging.Settings()
 QUICK_SETTINGS = (
@@ -83,21 +79,13 @@ def command(arguments):
 def finished(name, protocol, metric, settings, cache):
     """-> {"key", "cpu_seconds", "result"} of one part, from the cache if it is there."""
     mine = settings[protocol == "averaging"]
-    key = json.loads(json.dumps({"version": sdtwkit.__version__, **mine._asdict()}))
-    part = ".".join(filter(None, (name, protocol, metric)))
-    file = cache / f"{part}.json"
-    if file.exists() and (record := json.loads(file.read_text()))["key"] == key:
-        return record
-    start = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the protocol ends them after so many iterations
-        result = computed(data_sets.load(name), protocol, metric, mine)
-    record = {"key": key, "cpu_seconds": time.process_time() - start, "result": result}
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(record, indent=1))
-    partial.replace(file)
-    print(f"{part}: {record['cpu_seconds']:.1f} s", file=sys.stderr, flush=True)
-    return record
+
+    def compute():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the protocol ends them after so many iterations
+            return computed(data_sets.load(name), protocol, metric, mine)
+
+    return kept.part(cache / (".".join(filter(None, (name, protocol, metric))) + ".json"), mine._asdict(), compute)
 
 
 def computed(data, protocol, metric, settings):
