@@ -113,6 +113,17 @@ def read_wav(path):
         If the file cannot be read.
     ValueError
         If it is no WAV file, of an unknown format, or has no samples.
+
+    Examples
+    --------
+    >>> import io
+    >>> import numpy as np
+    >>> from scipy.io import wavfile
+    >>> from sdtwkit.audio import read_wav
+    >>> file = io.BytesIO()
+    >>> wavfile.write(file, 8000, np.array([0, 16384, -32768], np.int16))
+    >>> read_wav(file)
+    (array([ 0. ,  0.5, -1. ], dtype=float32), 8000)
     """
     from scipy.io import wavfile  # 0.1 s to import, and few need it
 

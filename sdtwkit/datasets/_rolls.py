@@ -23,6 +23,11 @@ def note_roll(chorale, times, *, lowest=36, n_pitches=72):
     roll : float32 array of shape (n, n_pitches)
         1 where a note sounds: from its onset until just before its end.
 
+    Raises
+    ------
+    ValueError
+        If the times are not finite numbers of shape (n,).
+
     Examples
     --------
     >>> import numpy as np
@@ -55,6 +60,11 @@ def pitch_class_roll(chorale, times):
     roll : float32 array of shape (n, 12)
         1 where a note of the pitch class sounds, in any octave; column 0 is C.
 
+    Raises
+    ------
+    ValueError
+        If the times are not finite numbers of shape (n,).
+
     Examples
     --------
     >>> from sdtwkit.datasets import load_bach_chorales, pitch_class_roll
@@ -84,7 +94,7 @@ def chord_roll(chorale, times):
     Raises
     ------
     ValueError
-        If the chorale has no chords.
+        If the chorale has no chords, or the times are not finite numbers of shape (n,).
 
     Examples
     --------
