@@ -4,10 +4,16 @@ A framework needs a value, the gradients that go with it, and the product of the
 same arguments; `divergence` chooses between the two losses.
 """
 
+import collections
+import hashlib
+import json
+import threading
+
 import numpy as np
 
 from . import _options, divergences, series
 from ._backend import BOTH
+from .warping import dec_dtw
 
 _OF_CALL = ("cost", "prior", "x_lengths", "y_lengths", "n_jobs")  # the other options belong to the recursion
 ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
@@ -53,3 +59,50 @@ def check_divergence(cost, prior, normalize):
     """Refuse what a divergence does not take."""
     if prior is not None or normalize == "path" or cost in ONE_SIDED:
         raise ValueError("the divergence takes no prior, no cost 'nll' or 'precomputed', and no normalize='path'")
+
+
+# ---- continuous warps
+
+WARP_INPUTS = ("x", "y", "reg", "band_lower", "band_upper", "slope_lower", "slope_upper")  # those with gradients
+_RECENT = 8  # warps that are kept
+_recent_warps, _lock = collections.OrderedDict(), threading.Lock()
+
+
+def warp(arrays, options, n_jobs):
+    """WarpResult of a problem. The last few are kept by a digest of theirs, so that going back solves nothing twice.
+
+    arrays : {name: array or None}, WARP_INPUTS and keyword arguments of `dec_dtw`; options : the others, in JSON.
+    """
+    key = _digest(arrays, options)
+    with _lock:
+        found = _recent_warps.get(key)
+    if found is None:
+        found = _solve(dict(arrays), json.loads(options), n_jobs)
+        with _lock:
+            _recent_warps[key] = found
+            while len(_recent_warps) > _RECENT:
+                _recent_warps.popitem(last=False)
+    return found
+
+
+def _digest(arrays, options):
+    digest = hashlib.blake2b(options.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(repr((name, None if array is None else (array.shape, array.dtype.str))).encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
+
+
+def _solve(arrays, options, n_jobs):
+    inputs = {name: arrays.pop(name) for name in WARP_INPUTS}
+    x, y, reg, *bounds = (array if array is None or array.ndim else float(array) for array in inputs.values())
+    if bounds[0] is not None:
+        options["band"] = tuple(bounds[:2])
+    return dec_dtw(np.array(x), np.array(y), reg, slope_bounds=tuple(bounds[2:]), n_jobs=n_jobs, **arrays, **options)
+
+
+def warp_gradients(found, cotangent):
+    """Gradients of <cotangent, phi> in the order of WARP_INPUTS; None for what is not used."""
+    gradients = found.vjp(cotangent)
+    return [getattr(gradients, name) for name in WARP_INPUTS]

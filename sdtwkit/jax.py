@@ -8,6 +8,8 @@ value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), s
 """
 
 import functools
+import json
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +28,7 @@ from ._words import wrong_choice
 from .dp import CTC
 from .weak import NORMALIZATIONS
 
-__all__ = ["ctc_loss", "soft_alignment", "soft_dtw_loss"]
+__all__ = ["ctc_loss", "dec_dtw", "soft_alignment", "soft_dtw_loss"]
 
 
 class _Options(NamedTuple):
@@ -547,3 +549,133 @@ def ctc_loss(log_probs, targets, input_lengths=None, target_lengths=None, *, bla
     shared = {name: jnp.asarray(array).reshape(-1) for name, array in lengths.items() if array is not None}
     values = _ctc((blank, n_jobs), log_probs, targets, shared)
     return values if reduction == "none" else values.mean() if reduction == "mean" else values.sum()
+
+
+# ---- continuous warps
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _warps(settings, inputs, shared):
+    """phi (B, n). settings : options in JSON, n_jobs; inputs : {name: (B, ...)}, those with gradients."""
+
+    def host(inputs, shared):
+        found = _adapters.warp({**_WARP_DEFAULTS, **inputs, **shared}, *settings)
+        return (np.array(found.values),)
+
+    y = inputs["y"]
+    n = (shared["warp_times"] if "warp_times" in shared else y).shape[1]
+    return _called_back(host, (jax.ShapeDtypeStruct((y.shape[0], n), y.dtype),), inputs, shared)[0]
+
+
+_WARP_DEFAULTS = dict.fromkeys(_adapters.WARP_INPUTS)
+
+
+def _warps_forward(settings, inputs, shared):
+    return _warps(settings, inputs, shared), (inputs, shared)
+
+
+def _warps_backward(settings, kept, cotangent):
+    inputs, shared = kept
+
+    def host(inputs, shared, cotangent):
+        found = _adapters.warp({**_WARP_DEFAULTS, **inputs, **shared}, *settings)
+        gradients = dict(zip(_adapters.WARP_INPUTS, _adapters.warp_gradients(found, cotangent), strict=True))
+        return [np.zeros_like(inputs[name]) if gradients[name] is None else gradients[name] for name in sorted(inputs)]
+
+    results = tuple(_like(inputs[name]) for name in sorted(inputs))
+    gradients = _called_back(host, results, inputs, shared, cotangent)
+    return dict(zip(sorted(inputs), gradients, strict=True)), None
+
+
+_warps.defvjp(_warps_forward, _warps_backward)
+
+
+def dec_dtw(
+    x,
+    y,
+    reg=0.1,
+    *,
+    band=None,
+    slope_bounds=(0.0, math.inf),
+    x_times=None,
+    y_times=None,
+    warp_times=None,
+    n_values=None,
+    subsequence=False,
+    loss="l2",
+    reg_loss="l2",
+    target_slope=None,
+    x_lengths=None,
+    y_lengths=None,
+    n_jobs=None,
+):
+    """Continuous warps of a batch of signals, a differentiable array.
+
+    Parameters
+    ----------
+    x, y : arrays of shape (B, m, d) and (B, n, d), or two single signals (m, d) and (n, d), or (m,) and (n,)
+        x is warped.
+    reg : float >= 0 or array of shape (n - 1,) or (B, n - 1), default 0.1
+        Smoothness of the warp; it has derivatives.
+    band : None, float >= 0, or pair of arrays of shape (n,) or (B, n)
+        Half-width, or bounds, which have derivatives.
+    slope_bounds : pair of floats or arrays of shape (n - 1,) or (B, n - 1)
+        They have derivatives.
+    x_times, y_times, warp_times : arrays of shape (m,), (n,), (n,), or with an axis for the batch in front, optional
+    n_values, subsequence, loss, reg_loss, target_slope, x_lengths, y_lengths, n_jobs
+        As for `sdtwkit.dec_dtw`.
+
+    Returns
+    -------
+    phi : array of shape (B, n), or (n,)
+        Times in x at the warp times.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw_loss`.
+
+    Examples
+    --------
+    >>> import jax, jax.numpy as jnp
+    >>> from sdtwkit.jax import dec_dtw
+    >>> t = jnp.linspace(0, 1, 50)
+    >>> def error(reg):
+    ...     return jnp.mean((dec_dtw(jnp.sin(6 * t), jnp.sin(6 * t**2), reg) - t**2) ** 2)
+    >>> value, slope = jax.value_and_grad(error)(0.1)  # less smoothness would be nearer to the truth
+    >>> bool(value < 0.01), bool(slope > 0)
+    (True, True)
+    """
+    x, y = jnp.asarray(x), jnp.asarray(y)
+    single = x.ndim < 3
+    x, y = _batched(x), _batched(y)
+    dtype = jnp.promote_types(jnp.promote_types(x.dtype, y.dtype), jnp.float32)
+    rows = y.shape[1] if warp_times is None else jnp.shape(warp_times)[-1]
+    bounds = isinstance(band, (tuple, list))
+    numbers = {"reg": (reg, rows - 1), "slope_lower": (slope_bounds[0], rows - 1)}
+    numbers |= {"slope_upper": (slope_bounds[1], rows - 1)}
+    if bounds:
+        numbers |= {"band_lower": (band[0], rows), "band_upper": (band[1], rows)}
+    inputs = {"x": x.astype(dtype), "y": y.astype(dtype)}
+    inputs |= {
+        name: jnp.broadcast_to(jnp.asarray(value, dtype), (len(x), size)) for name, (value, size) in numbers.items()
+    }
+    times = {"x_times": x_times, "y_times": y_times, "warp_times": warp_times}
+    shared = {
+        name: jnp.broadcast_to(jnp.asarray(value), (len(x), jnp.shape(value)[-1]))
+        for name, value in times.items()
+        if value is not None
+    }
+    lengths = {"x_lengths": x_lengths, "y_lengths": y_lengths}
+    shared |= {name: jnp.asarray(value).reshape(-1) for name, value in lengths.items() if value is not None}
+    options = {
+        "n_values": n_values,
+        "subsequence": subsequence,
+        "loss": loss,
+        "reg_loss": reg_loss,
+        "target_slope": target_slope,
+    }
+    if band is not None and not bounds:
+        options["band"] = band
+    phi = _warps((json.dumps(options), n_jobs), inputs, shared)
+    return phi[0] if single else phi

@@ -8,6 +8,7 @@ Whatever is learned besides the series (gamma, a prior) goes through the matrix 
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so autograd knows its derivatives, too.
 """
 
+import json
 import math
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from ._words import wrong_choice
 from .dp import CTC
 from .weak import NORMALIZATIONS
 
-__all__ = ["CTCLoss", "SoftAlignment", "SoftDTWLoss"]
+__all__ = ["CTCLoss", "DecDTW", "SoftAlignment", "SoftDTWLoss"]
 
 
 class _Options(NamedTuple):
@@ -302,7 +303,16 @@ _not_differentiable(_cost_second, 2)
 # ---- modules of alignment
 
 
-class _Aligning(torch.nn.Module):
+class _Module(torch.nn.Module):
+    def _set(self, name, value):
+        """A parameter stays one, another tensor moves with the module, a number is a number."""
+        if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter):
+            self.register_buffer(name, value, persistent=False)
+        else:
+            setattr(self, name, value)
+
+
+class _Aligning(_Module):
     """Options of an alignment, and its arguments made ready for the operators."""
 
     def __init__(self, gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end):
@@ -316,13 +326,6 @@ class _Aligning(torch.nn.Module):
         self.radius = window if isinstance(window, int) else None
         self._set("mask", None if window is None or isinstance(window, int) else torch.as_tensor(window))
         self.open_begin, self.open_end = open_begin, open_end
-
-    def _set(self, name, value):
-        """A parameter stays one, another tensor moves with the module, a number is a number."""
-        if isinstance(value, torch.Tensor) and not isinstance(value, torch.nn.Parameter):
-            self.register_buffer(name, value, persistent=False)
-        else:
-            setattr(self, name, value)
 
     def extra_repr(self):
         return f"gamma={self.gamma}, cost={self.cost!r}, regularizer={self.regularizer!r}"
@@ -663,3 +666,160 @@ class CTCLoss(torch.nn.Module):
         arguments = log_probs, targets, _lengths(input_lengths), _lengths(target_lengths), self.blank
         values = _ctc(*arguments)[0] if _wanted(log_probs) else _ctc_value(*arguments)
         return _reduced(values, self.reduction)
+
+
+# ---- continuous warps
+
+_WARP_SCHEMA = (
+    "Tensor x, Tensor y, Tensor reg, Tensor? band_lower, Tensor? band_upper, Tensor slope_lower, Tensor slope_upper, "
+    "Tensor? x_times, Tensor? y_times, Tensor? warp_times, Tensor? x_lengths, Tensor? y_lengths, str options"
+)
+_WARP_NAMES = (*_adapters.WARP_INPUTS, "x_times", "y_times", "warp_times", "x_lengths", "y_lengths")
+_DIFFERENTIABLE = len(_adapters.WARP_INPUTS)
+
+
+def _warp(*inputs):
+    """Inputs of the operator -> WarpResult."""
+    *tensors, options = inputs
+    arrays = {name: _array(tensor) for name, tensor in zip(_WARP_NAMES, tensors, strict=True)}
+    return _adapters.warp(arrays, options, torch.get_num_threads())
+
+
+@_operator("dec_dtw", f"({_WARP_SCHEMA}) -> Tensor")
+def _dec_dtw(*inputs):
+    # A copy: the result is kept, and what is handed out may be written to.
+    return _tensor(np.array(_warp(*inputs).values), inputs[0])
+
+
+@_operator("dec_dtw_vjp", f"(Tensor cotangent, {_WARP_SCHEMA}) -> ({', '.join(['Tensor'] * _DIFFERENTIABLE)})")
+def _dec_dtw_vjp(cotangent, *inputs):
+    gradients = _adapters.warp_gradients(_warp(*inputs), _array(cotangent))
+    return tuple(
+        torch.zeros_like(tensor) if gradient is None else _tensor(np.asarray(gradient), tensor).to(tensor.dtype)
+        for tensor, gradient in zip(_tensors_of(inputs), gradients, strict=True)
+    )
+
+
+def _tensors_of(inputs):
+    """The inputs with gradients; an empty tensor for a bound that is not used."""
+    return [inputs[0].new_empty(0) if tensor is None else tensor for tensor in inputs[:_DIFFERENTIABLE]]
+
+
+@_dec_dtw.register_fake
+def _(x, y, *rest):
+    warp_times = rest[7]
+    n = y.shape[x.ndim == 3] if warp_times is None else warp_times.shape[-1]
+    return x.new_empty((x.shape[0], n) if x.ndim == 3 else (n,))
+
+
+@_dec_dtw_vjp.register_fake
+def _(cotangent, *inputs):
+    return tuple(torch.empty_like(tensor) for tensor in _tensors_of(inputs))
+
+
+def _dec_dtw_backward(ctx, cotangent):
+    inputs, _ = _kept(ctx)
+    nothing = [None] * (len(inputs) - _DIFFERENTIABLE)
+    if cotangent is None:
+        return *[None] * _DIFFERENTIABLE, *nothing
+    gradients = _dec_dtw_vjp(cotangent, *inputs)
+    wanted = ctx.needs_input_grad[:_DIFFERENTIABLE]
+    return *(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), *nothing
+
+
+_dec_dtw.register_autograd(_dec_dtw_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs))
+_not_differentiable(_dec_dtw_vjp, 1)
+
+
+class DecDTW(_Module):
+    """Continuous warps of batches of signals, a differentiable output.
+
+    Parameters
+    ----------
+    reg : float >= 0, or tensor, default 0.1
+        Smoothness of the warp, for all intervals or for each; a tensor that requires grad gets its gradient.
+    band : None, float >= 0, or pair of tensors
+        Half-width about the line through the ends; or lower and upper bounds of the warp, which get their gradients.
+    slope_bounds : pair of floats or tensors, default (0, inf)
+        In units of `target_slope`; tensors get their gradients.
+    x_times, y_times, warp_times : tensors, optional
+        As for `sdtwkit.dec_dtw`.
+    n_values, subsequence, loss, reg_loss, target_slope
+        As for `sdtwkit.dec_dtw`.
+
+    Notes
+    -----
+    Called with x (B, m, d), which is warped, y (B, n, d) and, for ragged batches, ``x_lengths`` and ``y_lengths`` (B,);
+    or with two single signals. Gives phi (B, n), or (n,): times in x at the warp times, with exact gradients by the
+    implicit function theorem; second derivatives raise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sdtwkit.torch import DecDTW
+    >>> t = torch.linspace(0, 1, 50, dtype=torch.float64)
+    >>> x = torch.sin(6 * t).requires_grad_()
+    >>> phi = DecDTW(reg=0.01)(x, torch.sin(6 * t**2))
+    >>> (phi - t**2).square().mean().backward()
+    >>> round(phi[25].item(), 3), tuple(x.grad.shape)
+    (0.268, (50,))
+    """
+
+    def __init__(
+        self,
+        reg=0.1,
+        *,
+        band=None,
+        slope_bounds=(0.0, math.inf),
+        x_times=None,
+        y_times=None,
+        warp_times=None,
+        n_values=None,
+        subsequence=False,
+        loss="l2",
+        reg_loss="l2",
+        target_slope=None,
+    ):
+        super().__init__()
+        self._set("reg", reg)
+        bounds = isinstance(band, (tuple, list))
+        for name, bound in zip(("band_lower", "band_upper"), band if bounds else (None, None), strict=True):
+            self._set(name, None if bound is None else torch.as_tensor(bound))
+        for name, bound in zip(("slope_lower", "slope_upper"), slope_bounds, strict=True):
+            self._set(name, bound)
+        for name, times in (("x_times", x_times), ("y_times", y_times), ("warp_times", warp_times)):
+            self._set(name, None if times is None else torch.as_tensor(times))
+        settings = {
+            "n_values": n_values,
+            "subsequence": subsequence,
+            "loss": loss,
+            "reg_loss": reg_loss,
+            "target_slope": target_slope,
+        }
+        if band is not None and not bounds:
+            settings["band"] = band
+        self.options = json.dumps(settings)
+
+    def extra_repr(self):
+        return f"reg={self.reg}"
+
+    def forward(self, x, y, x_lengths=None, y_lengths=None):
+        x, y = _floating(_on_cpu(x, "x"), _on_cpu(y, "y"))
+        numbers = (self.reg, self.band_lower, self.band_upper, self.slope_lower, self.slope_upper)
+        numbers = [one if isinstance(one, torch.Tensor) or one is None else _number(one) for one in numbers]
+        times = self.x_times, self.y_times, self.warp_times
+        return _dec_dtw(x, y, *numbers, *times, _lengths(x_lengths), _lengths(y_lengths), self.options)
+
+
+def _number(value):
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _floating(x, y):
+    """x and y in the wider of their dtypes, float32 at least."""
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    if dtype in (torch.float16, torch.bfloat16):
+        dtype = torch.float32
+    elif not dtype.is_floating_point:
+        dtype = torch.float64
+    return x.to(dtype), y.to(dtype)
