@@ -75,6 +75,7 @@ setup(
         [
             extension("alignment", "alignment_run.cpp", "ctc_run.cpp", *(f"level_{name}.cpp" for name in LEVELS)),
             extension("warp"),
+            extension("recurrent", "recurrent_run.cpp"),  # reads the declarations of scipy's BLAS
         ],
         compiler_directives={
             "language_level": 3,

@@ -106,9 +106,9 @@ class Matrices:
 # ---- series
 
 
-def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y")):
+def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y"), lengths_names=(None, None)):
     """The two arguments of a pair function as two Series of equal B, channels and dtype."""
-    x, y = _pack_both(x, y, PAIR, x_lengths, y_lengths, names)
+    x, y = _pack_both(x, y, PAIR, x_lengths, y_lengths, names, lengths_names)
     if x.form == y.form == "single":
         _check_same_channels(x, y, names)
         return x, y
@@ -157,11 +157,12 @@ def as_collection_pair(X, Y, X_lengths=None, Y_lengths=None):
     return _pack(raw, form, _common_dtype(raw, raw), X_lengths, "X", "X_lengths"), None
 
 
-def _pack_both(x, y, forms, x_lengths, y_lengths, names):
+def _pack_both(x, y, forms, x_lengths, y_lengths, names, lengths_names=(None, None)):
     x, x_form = read_series(x, forms, names[0])
     y, y_form = read_series(y, forms, names[1])
     dtype = _common_dtype(x, y)
-    return _pack(x, x_form, dtype, x_lengths, names[0]), _pack(y, y_form, dtype, y_lengths, names[1])
+    x = _pack(x, x_form, dtype, x_lengths, names[0], lengths_names[0])
+    return x, _pack(y, y_form, dtype, y_lengths, names[1], lengths_names[1])
 
 
 def _check_same_channels(x, y, names):
@@ -513,6 +514,17 @@ def as_prior(prior, shape, rows, columns, dtype):
     if not _all_finite(data):
         _check_cells(prior, "prior", inf_allowed=True)
     return prior.data
+
+
+def as_real_array(value, name):
+    """An array of finite real numbers of any shape, C-contiguous float32 or float64."""
+    array = _read(value, name)
+    array = _kernel_ready(array, _KERNEL_DTYPE[array.dtype.char])
+    if not _all_finite(array):
+        k = int(np.argmin(np.isfinite(array).ravel()))
+        at = ", ".join(map(str, np.unravel_index(k, array.shape)))
+        raise ValueError(f"{name} holds {special(array.ravel()[k])} at index ({at}); expected finite numbers")
+    return array
 
 
 def check_vector(x, name, largest=False, like=None):

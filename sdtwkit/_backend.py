@@ -4,7 +4,9 @@ A `Problem` says what is to be aligned; the functions below say what is wanted o
 one request to the kernels, and repeat it in float64 where float32 could not hold the numbers in between.
 """
 
+import functools
 import os
+import threading
 from typing import NamedTuple
 
 import numpy as np
@@ -304,6 +306,57 @@ def _solve(problem, n_jobs, want):
     if dtype is problem.dtype:
         return value, *outputs
     return tuple(None if array is None else _arrays.narrowed(array, problem.dtype) for array in (value, *outputs))
+
+
+# ---- recurrent networks
+
+
+def gru_forward(batch):
+    """Run a batch of coupled GRUs, which describes itself as the kernels want it (see _kernels/recurrent.pyx)."""
+    kernels, blas = _recurrent()
+    with blas:
+        kernels.forward(batch)
+
+
+def gru_backward(batch):
+    """Backpropagation through time after `gru_forward`."""
+    kernels, blas = _recurrent()
+    with blas:
+        kernels.backward(batch)
+
+
+@functools.cache
+def _recurrent():
+    """The kernels and the BLAS they use, on one thread; loaded at first use, for scipy.linalg takes its time."""
+    from ._kernels import recurrent
+
+    return recurrent, _BlasOnOneThread()
+
+
+class _BlasOnOneThread:
+    """While any thread is within, BLAS uses no threads of its own.
+
+    Products of this size gain nothing from them, and their rounding would vary. The setting is the process's, so the
+    first thread to enter makes it and the last to leave restores what was before.
+    """
+
+    def __init__(self):
+        from threadpoolctl import ThreadpoolController
+
+        self.libraries = ThreadpoolController().select(user_api="blas")
+        self.lock, self.inside, self.limit = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self.limit = self.libraries.limit(limits=1)
+
+    def __exit__(self, *_):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.limit.restore_original_limits()
 
 
 # ---- threads and instruction levels

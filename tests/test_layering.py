@@ -23,7 +23,7 @@ FLOORS = [
     ["divergences"],
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
-    ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting"],
+    ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting", "metric_learning"],
     ["_adapters"],
     ["torch", "jax"],
     ["compat"],
@@ -43,7 +43,7 @@ FOREIGN = {
 }
 FOREIGN |= {name: set() for name in ("cupy", "torch", "jax", "keras", "tensorflow")}
 # Estimators are classes of scikit-learn's, so these import it at once; they are themselves loaded at first use.
-ESTIMATORS = {"_estimators", "aligners", "cluster", "neighbors", "preprocessing"}
+ESTIMATORS = {"_estimators", "aligners", "cluster", "neighbors", "preprocessing", "metric_learning"}
 ADAPTERS = {"torch", "jax"}  # each adapts to the framework of its name; only the shims import one
 
 

@@ -29,5 +29,6 @@ for level in $levels; do check "$level" tests/test_kernels.py; done
 # At the best level alone: all series, costs and options. test_levels forces the others by itself. Left out: the tests
 # whose time is that of the slow twins, instrumented for nothing.
 check "$level" tests/test_levels.py -k agree
-check "$level" tests/test_series.py tests/test_costs.py tests/test_ctc.py tests/test_dp_graphs.py tests/test_warping.py
+check "$level" tests/test_series.py tests/test_costs.py tests/test_ctc.py tests/test_dp_graphs.py tests/test_warping.py \
+  tests/test_coupled_gru.py
 check "$level" tests/test_dp_alignment.py -k "not borders_of_blocks and not large and not 1000"
