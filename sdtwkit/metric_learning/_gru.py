@@ -1,0 +1,535 @@
+"""Learned metrics between sequences: how far the last states of two GRUs are apart, side by side or coupled."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _arrays, _backend, _words
+from ._learner import MetricLearner, as_list, compact, part_of
+from ._network import (
+    AFTER_END,
+    COUPLINGS,
+    Batch,
+    Network,
+    check_beta,
+    check_choice,
+    check_kappa,
+    check_margin,
+    loss_and_grad,
+    loss_of,
+    parameter_shapes,
+)
+from ._pairs import together
+from ._synchronisation import trajectories_of
+
+DISTANCES = ("euclidean", "manhattan", "cosine", "trajectory")
+_CLOSED = -2.0  # bias of the coupling gate at the start: weakly coupled
+_BATCH, _BATCH_BYTES = (
+    64,
+    1 << 25,
+)  # pairs, or their states and gates, that run side by side: in the caches, if possible
+
+
+class _GruMetricLearner(MetricLearner):
+    """What both networks share; subclasses have the parameters, and say how they are coupled."""
+
+    def _check_parameters(self):
+        _words.check_count(self.hidden_size, "hidden_size")
+        check_margin(self.margin)
+        check_beta(self.beta)
+        check_choice(self.distance, "distance", DISTANCES)
+        check_choice(self._coupling, "coupling", COUPLINGS)
+        check_choice(self._after_end, "after_end", AFTER_END)
+        check_kappa(self._kappa)
+
+    def _start(self, rng):
+        """Uniform within 1 / sqrt(H), as torch.nn.GRU starts; the gate of the coupling nearly closed, drawn last."""
+        H, dtype = self.hidden_size, self._series.dtype
+        shapes = parameter_shapes(self._n_channels, H, self._coupling != "none")
+        drawn = {
+            name: rng.uniform(-1, 1, shape).astype(dtype) / dtype.type(np.sqrt(H)) for name, shape in shapes.items()
+        }
+        if "bc" in drawn:
+            drawn["bc"] = np.full(H, _CLOSED, dtype)
+        return drawn
+
+    def _parameters(self):
+        if self.params_["U"].shape[1] != self.hidden_size:
+            raise ValueError(
+                f"hidden_size is {self.hidden_size}, the network to go on with (warm_start) has "
+                f"{self.params_['U'].shape[1]}; expected the same"
+            )
+        return {name: value.astype(self._series.dtype) for name, value in self.params_.items()}
+
+    def _keep(self, parameters):
+        self.params_ = parameters
+
+    def _network(self, parameters):
+        return Network.stacked(parameters, self._coupling, float(self._kappa), self._after_end == "hold")
+
+    def _loss_and_grad(self, parameters, same, different, rng):
+        pairs, together_ = together(same, different)
+        x1, x2 = (self._cropped(index, rng) for index in pairs.T)
+        network = self._network(parameters)
+        return loss_and_grad(network, x1, x2, together_.astype(np.float64), self.margin, self.beta)[:2]
+
+    def _validation_loss(self, parameters, pairs, same):
+        network, X, total = self._network(parameters), self._series, 0.0
+        for k in range(0, len(pairs), _BATCH):
+            some = pairs[k : k + _BATCH]
+            x1, x2 = (part_of(X, X.starts[index], X.lengths[index]) for index in some.T)
+            total += len(some) * loss_of(
+                network, x1, x2, same[k : k + _BATCH].astype(np.float64), self.margin, self.beta
+            )
+        return total / len(pairs)
+
+    def _metric(self):
+        return GruMetric(self._network(self.params_), self.distance)
+
+    def trajectories(self, x, y, *, tolerance=1e-3):
+        """Follow the two networks along a pair.
+
+        Parameters
+        ----------
+        x, y : array of shape (n, d) or (n,)
+            Two series.
+        tolerance : float > 0
+            Error below which the networks count as synchronised.
+
+        Returns
+        -------
+        trajectories : Trajectories
+            states (2, T, H) and gates (2, T, H), T the longer of both; errors (T,), the norms of the differences of the
+            states; synchronised_at, the first step at which the error is below `tolerance`, or None; mean_gate, over
+            the common part; transversal_exponents (2,), the mean logarithmic growth by step of a small difference of
+            the states when both networks are driven by x, and by y: negative where synchronisation is stable.
+        """
+        check_is_fitted(self)
+        tolerance = _words.check_real(tolerance, "tolerance", "a number > 0")
+        if not tolerance > 0:
+            raise ValueError(f"tolerance is {tolerance}; expected a number > 0")
+        x, y = _arrays.as_series_pair(x, y)
+        if x.form != "single":
+            raise _words.not_single("x", "y")
+        if x.n_channels != self._n_channels:
+            raise ValueError(
+                f"x and y have d = {x.n_channels}, {type(self).__name__} was fitted to series with "
+                f"d = {self._n_channels}; expected as many channels"
+            )
+        return trajectories_of(self.params_, x.data, y.data, self._coupling, self._kappa, self._after_end, tolerance)
+
+
+class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLearner):
+    """A metric between sequences: the distance of their last states in one recurrent network.
+
+    A GRU reads each sequence by itself; it is trained so that the last states of pairs that belong together are close
+    and those of others at least `margin` apart (contrastive loss [1]_). This is `CoupledGRU` without coupling, hence
+    each sequence has an embedding, which `transform` gives.
+
+    Parameters
+    ----------
+    hidden_size : int >= 1, default 32
+        Units H of the state.
+    margin : float > 0, default 2.0
+        Distance from which different pairs cost nothing.
+    beta : float >= 0, default 0.0
+        Weight of the mean squared distance along the common steps of same pairs.
+    distance : {"euclidean", "manhattan", "cosine", "trajectory"}
+        Of the last states; "trajectory" is the root of the mean squared Euclidean distance along the common steps. The
+        loss is always of Euclidean distances.
+    max_iter : int >= 1, default 50
+        Epochs. In an epoch of `fit` every pair occurs, those of the rarer kind again and again; in an epoch of
+        `fit_labels` every series, with one of its class and with one of another.
+    batch_size : int >= 2, default 32
+        Pairs of a minibatch, half of them same ones.
+    learning_rate : float > 0, default 3e-3
+        Of Adam.
+    max_norm : float > 0, default 1.0
+        Longer gradients are cut to this length.
+    crop : int >= 1, optional
+        In training, longer sequences are cut to so many consecutive steps, others each time.
+    early_stopping : bool, default False
+        Hold some pairs out and stop when their loss no longer falls; the best parameters are kept.
+    validation_fraction : float within (0, 1), default 0.2
+        Share held out, unless `fit` is given a validation set.
+    n_iter_no_change : int >= 1, default 10
+        Epochs to wait for a lower validation loss.
+    tol : float >= 0, default 1e-4
+        By which it must fall to count as lower.
+    warm_start : bool, default False
+        Go on from the parameters of the last fit.
+    random_state : None, int, Generator or RandomState
+    verbose : int, default 0
+        1 prints the loss of each epoch.
+    n_jobs : int, optional
+        Threads for distances; None is one, -1 all.
+
+    Attributes
+    ----------
+    params_ : dict of arrays
+        As for `coupled_gru_forward`; W, U, bi and bh are exchangeable with those of torch.nn.GRU.
+    threshold_ : float
+        Distance up to which `predict` takes pairs for same: of best accuracy on the validation pairs, or on those
+        trained on; see `calibrate_threshold`.
+    loss_curve_, validation_curve_ : arrays of shape (n_iter_,)
+        Losses after each epoch; without validation the second is empty.
+    n_iter_, best_iter_ : int
+        Epochs run, and the one whose parameters were kept.
+    n_features_in_ : int
+        Width of a 2-D array at fit; the number of channels for lists of series and 3-D arrays.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Names of columns, where X had them.
+
+    See Also
+    --------
+    CoupledGRU : The same with coupling.
+    sdtwkit.preprocessing : Scale channels before: states saturate where inputs are large.
+
+    References
+    ----------
+    .. [1] R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit.metric_learning import SiameseGRU
+    >>> t = np.linspace(0, 1, 20)
+    >>> X = [np.sin(k * np.pi * (t + s)) for k in (1, 4) for s in (0.0, 0.1, 0.2, 0.3)]
+    >>> metric = SiameseGRU(4, max_iter=60, learning_rate=0.03, random_state=0).fit_labels(X, [0, 0, 0, 0, 1, 1, 1, 1])
+    >>> near, far = metric.pair_distance([[0, 1], [0, 4]])
+    >>> bool(near < far)
+    True
+    >>> metric.transform(X).shape
+    (8, 4)
+    """
+
+    _coupling, _kappa, _after_end = "none", 0.0, "off"
+
+    def __init__(
+        self,
+        hidden_size=32,
+        *,
+        margin=2.0,
+        beta=0.0,
+        distance="euclidean",
+        max_iter=50,
+        batch_size=32,
+        learning_rate=3e-3,
+        max_norm=1.0,
+        crop=None,
+        early_stopping=False,
+        validation_fraction=0.2,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
+    ):
+        self.hidden_size = hidden_size
+        self.margin = margin
+        self.beta = beta
+        self.distance = distance
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_norm = max_norm
+        self.crop = crop
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+
+    def transform(self, X, *, lengths=None):
+        """Embeddings: the last states.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `fit`.
+
+        Returns
+        -------
+        embeddings : array of shape (len(X), hidden_size)
+        """
+        return embeddings(self._network(self.params_), self._read(X, lengths))
+
+    def fit_transform(self, X, y, *, lengths=None):
+        """Learn from labelled series and embed them: what a pipeline calls, which knows no pairs.
+
+        Parameters
+        ----------
+        X, y, lengths
+            As for `fit_labels`.
+
+        Returns
+        -------
+        embeddings : array of shape (len(X), hidden_size)
+        """
+        return self.fit_labels(X, y, lengths=lengths).transform(X, lengths=lengths)
+
+    @property
+    def _n_features_out(self):
+        return self.params_["U"].shape[1]
+
+    def _distances(self, X, Y, i, j):
+        if self.distance == "trajectory":
+            return super()._distances(X, Y, i, j)
+        network = self._network(self.params_)
+        embedded = embeddings(network, X)
+        others = embedded if Y is X else embeddings(network, Y)
+        return last_distances(embedded[i] - others[j], embedded[i], others[j], self.distance)
+
+
+class CoupledGRU(_GruMetricLearner):
+    """A metric between sequences: how far two coupled recurrent networks that read them are from synchronisation.
+
+    Two GRUs with the same parameters read one sequence each, and a learned gate lets each be driven by the state of the
+    other. Networks that read the same sequence stay together; the distance is that of the last states. After [1]_, from
+    whose idea the equations (see `coupled_gru_forward`) were reconstructed; whether the coupling helps is a question to
+    the data at hand: compare with `SiameseGRU` at an equal budget.
+
+    Parameters
+    ----------
+    hidden_size : int >= 1, default 32
+        Units H of a state.
+    coupling : {"pre", "leak", "add", "none"}
+        Where the coupling enters, see `coupled_gru_forward`.
+    kappa : float >= 0, default 0.5
+        Its strength; at 1/2 an open gate of "pre" moves both states to their mean.
+    after_end : {"off", "hold"}
+        Whether the coupling ends with the shorter sequence, or the sequence that has ended goes on driving the other.
+    margin, beta, distance, max_iter, batch_size, learning_rate, max_norm, crop, early_stopping, validation_fraction, \
+n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
+        As for `SiameseGRU`.
+
+    Attributes
+    ----------
+    params_ : dict of arrays
+        As for `coupled_gru_forward`.
+    threshold_, loss_curve_, validation_curve_, n_iter_, best_iter_, n_features_in_, feature_names_in_
+        As for `SiameseGRU`.
+
+    Notes
+    -----
+    d(x, x) = 0 and d(x, y) = d(y, x), to the last bit; the triangle inequality need not hold. Both states depend on
+    both sequences, so no sequence has an embedding, and `transform` raises. The gate starts nearly closed (bias -2).
+
+    References
+    ----------
+    .. [1] P. Compagnon, G. Lefebvre, S. Duffner, C. Garcia, "Sequence Metric Learning as Synchronization of Recurrent
+       Neural Networks", IJCNN 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> from sdtwkit.metric_learning import CoupledGRU
+    >>> t = np.linspace(0, 1, 20)
+    >>> X, y = [np.sin(k * np.pi * (t + s)) for k in (1, 4) for s in (0.0, 0.1, 0.2, 0.3)], [0, 0, 0, 0, 1, 1, 1, 1]
+    >>> metric = CoupledGRU(4, max_iter=60, learning_rate=0.03, random_state=0).fit_labels(X, y)
+    >>> knn = KNeighborsClassifier(1, metric="precomputed").fit(metric.pairwise_distances(X), y)
+    >>> knn.predict(metric.pairwise_distances([np.sin(4 * np.pi * (t + 0.15))], X))
+    array([1])
+    """
+
+    def __init__(
+        self,
+        hidden_size=32,
+        *,
+        coupling="pre",
+        kappa=0.5,
+        after_end="off",
+        margin=2.0,
+        beta=0.0,
+        distance="euclidean",
+        max_iter=50,
+        batch_size=32,
+        learning_rate=3e-3,
+        max_norm=1.0,
+        crop=None,
+        early_stopping=False,
+        validation_fraction=0.2,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
+    ):
+        self.hidden_size = hidden_size
+        self.coupling = coupling
+        self.kappa = kappa
+        self.after_end = after_end
+        self.margin = margin
+        self.beta = beta
+        self.distance = distance
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_norm = max_norm
+        self.crop = crop
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+
+    @property
+    def _coupling(self):
+        return self.coupling
+
+    @property
+    def _kappa(self):
+        return self.kappa
+
+    @property
+    def _after_end(self):
+        return self.after_end
+
+    def transform(self, X):
+        """Raise: with coupling, a sequence has no embedding of its own."""
+        raise NotImplementedError(
+            "CoupledGRU has no transform: the state of a sequence depends on the sequence it is compared with, so that "
+            "it has no embedding of its own; use pairwise_distances, or SiameseGRU for embeddings"
+        )
+
+    def kneighbors(self, X, Y, n_neighbors=5, *, shortlist=50, lengths=None, Y_lengths=None):
+        """Nearest series of a large collection: a shortlist without coupling, ranked anew with it.
+
+        The same networks without coupling embed each series once. The series of Y whose embeddings are nearest to that
+        of a query are then compared with it by the learned distance itself.
+
+        Parameters
+        ----------
+        X, lengths
+            Queries, as for `fit`.
+        Y, Y_lengths
+            The collection to search.
+        n_neighbors : int >= 1, default 5
+            At most `shortlist`.
+        shortlist : int >= 1, optional
+            Series that are compared with a query; None is all, which needs no embeddings.
+
+        Returns
+        -------
+        distances : array of shape (len(X), n_neighbors)
+            Ascending.
+        indices : int64 array of shape (len(X), n_neighbors)
+            Of series of Y; among equal distances the first.
+        """
+        X, Y = as_list(self._read(X, lengths)), as_list(self._read(Y, Y_lengths))
+        shortlist = len(Y) if shortlist is None else min(_words.check_count(shortlist, "shortlist"), len(Y))
+        n_neighbors = _words.check_count(n_neighbors, "n_neighbors")
+        if n_neighbors > shortlist:
+            raise ValueError(
+                f"n_neighbors is {n_neighbors}, the shortlist has {shortlist} series; expected at most so many"
+            )
+        candidates = np.tile(np.arange(len(Y)), (len(X), 1))
+        if shortlist < len(Y):
+            candidates = np.sort(self._shortlist(X, Y, shortlist), axis=1)
+        distances = self._distances(X, Y, np.repeat(np.arange(len(X)), shortlist), candidates.ravel())
+        distances = distances.reshape(len(X), shortlist)
+        best = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+        return np.take_along_axis(distances, best, 1), np.take_along_axis(candidates, best, 1)
+
+    def _shortlist(self, X, Y, size):
+        """(len(X), size) indices of the series of Y with the nearest embeddings."""
+        alone = Network.stacked(self.params_, "none", 0.0, False)
+        search = NearestNeighbors(n_neighbors=size).fit(embeddings(alone, Y))
+        return search.kneighbors(embeddings(alone, X), return_distance=False)
+
+
+# ---- distances
+
+
+class GruMetric(NamedTuple):
+    """The learned distance of two sequences."""
+
+    network: Network
+    distance: str
+
+    @property
+    def dtype(self):
+        return self.network.dtype
+
+    def distances(self, x1, x2, n_jobs=1):
+        """(B,) distances of Series pair by pair, on so many threads; 0 stands for all."""
+        network, x1, x2 = _of_one_dtype(self.network, x1, x2)
+
+        def some(index):
+            batch = Batch.of(network, *(part_of(x, x.starts[index], x.lengths[index]) for x in (x1, x2)))
+            batch.forward()
+            return index[batch.order], self._of(batch)
+
+        out = np.empty(len(x1), network.dtype)
+        for index, values in _in_threads(some, _batches(network, np.maximum(x1.lengths, x2.lengths)), n_jobs):
+            out[index] = values
+        return out
+
+    def _of(self, batch):
+        if self.distance == "trajectory":
+            along, common = batch.errors_squared(), batch.lengths.min(axis=0)
+            along[np.arange(len(along))[:, None] >= common] = 0
+            return np.sqrt(along.sum(axis=0) / common)
+        a, b = batch.states[:, -1]
+        return last_distances(a - b, a, b, self.distance)
+
+
+def last_distances(e, a, b, distance):
+    """(B,) distances of states a and b (B, H), e = a - b."""
+    if distance == "euclidean":
+        return np.sqrt(np.einsum("bh,bh->b", e, e))
+    if distance == "manhattan":
+        return abs(e).sum(axis=1)
+    aa, bb, ab = (np.einsum("bh,bh->b", p, q) for p, q in ((a, a), (b, b), (a, b)))
+    norms = np.sqrt(aa * bb)
+    zero = norms == 0  # a state of zeros is like itself and like nothing else
+    return np.where(zero, (e != 0).any(axis=1), 1 - np.clip(ab / np.where(zero, 1, norms), -1, 1)).astype(e.dtype)
+
+
+def embeddings(network, series):
+    """(B, H) last states of sequences that each run alone."""
+    network, series = _of_one_dtype(network, series)
+    out = np.empty((len(series), network.hidden), network.dtype)
+    for index in _batches(network, series.lengths):
+        batch = Batch.of(network, compact(series, index))
+        batch.forward()
+        out[index[batch.order]] = batch.states[0, -1]
+    return out
+
+
+def _of_one_dtype(network, *series):
+    dtype = np.result_type(network.dtype, *(one.dtype for one in series))
+    return network.astype(dtype), *(one.astype(dtype) for one in series)
+
+
+def _batches(network, steps):
+    """Indices of pairs that run side by side: of like length, few enough for the caches; the same on any machine."""
+    order = np.argsort(-steps, kind="stable")
+    cell = 2 * (len(network.bias) + 2 * network.hidden) * network.dtype.itemsize
+    begin = 0
+    while begin < len(order):
+        size = min(max(_BATCH_BYTES // (cell * int(steps[order[begin]])), 1), _BATCH)
+        yield order[begin : begin + size]
+        begin += size
+
+
+def _in_threads(function, jobs, n_jobs):
+    n_threads = _backend.threads(n_jobs)
+    if n_threads == 1:
+        yield from map(function, jobs)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:  # the kernels run without the GIL
+        yield from pool.map(function, jobs)

@@ -1,0 +1,258 @@
+"""A linear map of the channels, learned so that soft-DTW divergences of mapped series tell classes apart."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .. import _arrays, _options, _words
+from .._estimators import items
+from ..divergences import KINDS, soft_dtw_divergence, soft_dtw_divergence_value_and_grad
+from ..pairwise import cdist_soft_dtw_divergence
+from ._learner import MetricLearner
+from ._network import check_choice, check_margin
+from ._pairs import together
+
+LOSSES = ("contrastive", "triplet")
+
+
+class MahalanobisSoftDTW(MetricLearner):
+    """The soft-DTW divergence of series whose channels were mapped linearly, the map learned from pairs.
+
+    The cost of matching samples a and b becomes ||L a - L b||^2 / 2, half of a squared Mahalanobis distance. L is found
+    by stochastic gradient descent on the exact gradient of the divergence [1]_. With the divergence by sample, D
+    divided by the mean length of the pair, the losses are the means over pairs of
+
+    * "contrastive": D of same pairs, max(0, margin - D) of different ones;
+    * "triplet": max(0, margin + D(same pair) - D(different pair)). From labels, both pairs have a series in common;
+      given pairs are put together by chance.
+
+    Parameters
+    ----------
+    n_components : int >= 1, optional
+        Rows of L, at most d; by default d.
+    gamma : float > 0, default 1.0
+        Smoothing, in units of the local cost between mapped samples.
+    kind : {"soft", "sharp", "mean"}
+        Of the divergence, see `soft_dtw_divergence`.
+    window : int >= 0, optional
+        Band around the diagonal.
+    loss : {"contrastive", "triplet"}
+    margin : float > 0, default 1.0
+        Of the loss, in units of the divergence by sample.
+    max_iter, batch_size, max_norm, crop, early_stopping, validation_fraction, n_iter_no_change, tol, warm_start, \
+random_state, verbose
+        As for `SiameseGRU`.
+    learning_rate : float > 0, default 0.03
+        Of Adam.
+    n_jobs : int, optional
+        Threads; None is one, -1 all.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, d)
+        L. Training starts from the reciprocal standard deviations of the channels, where there are fewer components
+        than channels from the principal components of the scaled samples.
+    threshold_, loss_curve_, validation_curve_, n_iter_, best_iter_, n_features_in_, feature_names_in_
+        As for `SiameseGRU`.
+
+    Notes
+    -----
+    `pair_distance` is the divergence itself, not divided by lengths; negative values, which rounding can give, are set
+    to 0.
+
+    References
+    ----------
+    .. [1] Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit.metric_learning import MahalanobisSoftDTW
+    >>> rng, t = np.random.default_rng(0), np.linspace(0, 1, 20)
+    >>> y = np.arange(8) % 2
+    >>> X = [np.column_stack([np.sin((k + 1) * np.pi * t), 3 * rng.normal(size=20)]) for k in y]  # the second is noise
+    >>> metric = MahalanobisSoftDTW(max_iter=5, random_state=0).fit_labels(X, y)
+    >>> signal, noise = abs(metric.components_).sum(axis=0)
+    >>> bool(signal > 5 * noise)
+    True
+    """
+
+    def __init__(
+        self,
+        n_components=None,
+        *,
+        gamma=1.0,
+        kind="soft",
+        window=None,
+        loss="contrastive",
+        margin=1.0,
+        max_iter=20,
+        batch_size=32,
+        learning_rate=0.03,
+        max_norm=1.0,
+        crop=None,
+        early_stopping=False,
+        validation_fraction=0.2,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        n_jobs=None,
+    ):
+        self.n_components = n_components
+        self.gamma = gamma
+        self.kind = kind
+        self.window = window
+        self.loss = loss
+        self.margin = margin
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_norm = max_norm
+        self.crop = crop
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.n_jobs = n_jobs
+
+    def transform(self, X, *, lengths=None):
+        """Series with their channels mapped by L.
+
+        Parameters
+        ----------
+        X, lengths
+            As for `fit`.
+
+        Returns
+        -------
+        mapped : array of shape (B, n, n_components), or list of (n_i, n_components) arrays
+            An array where X is one, with zeros in the padding.
+        """
+        series = self._read(X, lengths)
+        mapped = [x @ self.components_.T for x in items(series)]
+        if series.form == "list":
+            return mapped
+        padded = np.zeros((len(series), series.n_rows, len(self.components_)), mapped[0].dtype)
+        for row, x in zip(padded, mapped, strict=True):
+            row[: len(x)] = x
+        return padded
+
+    def trajectories(self, x, y):
+        """Two series, (n, d) and (m, d), as the divergence sees them: mapped by L, (n, n_components) and so on."""
+        check_is_fitted(self)
+        x, y = _arrays.as_series_pair(x, y)
+        if x.form != "single":
+            raise _words.not_single("x", "y")
+        return x.data @ self.components_.T, y.data @ self.components_.T
+
+    def _check_parameters(self):
+        check_choice(self.loss, "loss", LOSSES)
+        check_choice(self.kind, "kind", KINDS)
+        check_margin(self.margin)
+        recursion = _options.check_recursion(self.gamma, window=self.window)
+        if recursion.mask is not None:
+            raise TypeError("window is a mask; expected None or an integer >= 0, as series are cut and of any lengths")
+        if self.n_components is not None:
+            _words.check_count(self.n_components, "n_components")
+
+    def _options(self):
+        return {"gamma": self.gamma, "kind": self.kind, "window": self.window}
+
+    def _start(self, rng):
+        d = self._n_channels
+        k = d if self.n_components is None else self.n_components
+        if k > d:
+            raise ValueError(f"n_components is {k}, the series have d = {d}; expected at most so many")
+        rows = np.concatenate(items(self._series)).astype(np.float64)
+        spread = rows.std(axis=0)
+        scale = 1 / np.where(spread > 0, spread, 1)
+        directions = np.eye(d)
+        if k < d:
+            directions = np.linalg.eigh(np.cov(rows.T * scale[:, None]))[1][:, ::-1].T[:k]
+        return {"components": (directions * scale).astype(self._series.dtype)}
+
+    def _parameters(self):
+        if self.n_components not in (None, len(self.components_)):
+            raise ValueError(
+                f"n_components is {self.n_components}, the map to go on with (warm_start) has {len(self.components_)}; "
+                "expected the same"
+            )
+        return {"components": self.components_.astype(self._series.dtype)}
+
+    def _keep(self, parameters):
+        self.components_ = parameters["components"]
+
+    def _loss_and_grad(self, parameters, same, different, rng):
+        pairs, is_same = together(same, different)
+        x, y = (items(self._cropped(index, rng)) for index in pairs.T)
+        return linear_loss_and_grad(
+            parameters["components"], x, y, is_same, self.loss, self.margin, self._options(), self.n_jobs
+        )
+
+    def _validation_loss(self, parameters, pairs, same):
+        X, L = self._series, parameters["components"]
+        x, y = ([X.item(b) @ L.T for b in index] for index in pairs.T)
+        values = soft_dtw_divergence(x, y, **self._options(), n_jobs=self.n_jobs) / _mean_lengths(x, y)
+        if self.loss == "triplet":  # every same pair against every different one
+            return float(np.maximum(0, self.margin + values[same][:, None] - values[~same]).mean())
+        return float(np.where(same, values, np.maximum(0, self.margin - values)).mean())
+
+    def _metric(self):
+        return MahalanobisMetric(self.components_, self._options())
+
+    def pairwise_distances(self, X, Y=None, *, lengths=None, Y_lengths=None):
+        if Y is None and Y_lengths is not None:
+            raise ValueError("Y_lengths is given, but Y is None; expected lengths alone")
+        collections = [self._read(X, lengths)] + ([] if Y is None else [self._read(Y, Y_lengths)])
+        mapped = [[x @ self.components_.T for x in items(series)] for series in collections]
+        return np.maximum(cdist_soft_dtw_divergence(*mapped, **self._options(), n_jobs=self.n_jobs), 0)
+
+    pairwise_distances.__doc__ = MetricLearner.pairwise_distances.__doc__
+
+
+class MahalanobisMetric(NamedTuple):
+    """The learned divergence of two series."""
+
+    components: np.ndarray
+    options: dict
+
+    @property
+    def dtype(self):
+        return self.components.dtype
+
+    def distances(self, x1, x2, n_jobs=1):
+        """(B,) divergences of Series pair by pair."""
+        x, y = ([item @ self.components.T for item in items(series)] for series in (x1, x2))
+        return np.maximum(soft_dtw_divergence(x, y, **self.options, n_jobs=n_jobs or -1), 0)
+
+
+def linear_loss_and_grad(L, x, y, same, loss, margin, options, n_jobs=None):
+    """-> loss, {"components": gradient} of pairs x[k], y[k], lists of (n, d); same ones come first."""
+    mapped = [[item @ L.T for item in side] for side in (x, y)]
+    values, *gradients = soft_dtw_divergence_value_and_grad(*mapped, **options, n_jobs=n_jobs)
+    n = _mean_lengths(x, y)
+    values = values / n
+    if loss == "triplet":
+        half = len(values) // 2
+        short = margin + values[:half] - values[half:]
+        total, slope = np.maximum(0, short).mean(), np.where(short > 0, 1.0, 0.0) / half
+        slopes = np.concatenate([slope, -slope])
+    else:
+        total = np.where(same, values, np.maximum(0, margin - values)).mean()
+        slopes = np.where(same, 1.0, np.where(values < margin, -1.0, 0.0)) / len(values)
+    gradient = np.zeros_like(L)
+    for side, by_side in zip((x, y), gradients, strict=True):
+        for item, g, slope in zip(side, by_side, slopes / n, strict=True):
+            if slope:
+                gradient += L.dtype.type(slope) * (g.T @ item)
+    return float(total), {"components": gradient}
+
+
+def _mean_lengths(x, y):
+    return np.array([(len(a) + len(b)) / 2 for a, b in zip(x, y, strict=True)])
