@@ -1,10 +1,10 @@
 """Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
 An adapter has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
-soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp). The method converts layouts, which
-is not timed, and returns what is timed (`run`) and how to read its result in our convention (`answer`): squared
-Euclidean cost (divergences: half of it), hard DTW without root, of a warp our objective. To add a peer, add a class and
-a line in PEERS.
+soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp, coupled_gru, plain_gru). The method
+converts layouts, which is not timed, and returns what is timed (`run`) and how to read its result in our convention
+(`answer`): squared Euclidean cost (divergences: half of it), hard DTW without root, of a warp our objective. To add a
+peer, add a class and a line in PEERS.
 """
 
 import importlib
@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.problems import Problem, warp_objective
+from benchmarks.problems import Problem, gru_parameters, warp_objective
 
 CANDIDATES = 100  # values a row of the searches for warps
+MARGIN = 2.0  # of the contrastive loss of a network
 ITERATIONS = 50  # of a barycenter: of L-BFGS through scipy, in every library, from the mean and with tolerance 0
 
 
@@ -59,7 +60,8 @@ class Peer:
         return None if method is None else method(problem)
 
     def cells(self, operation, problem):
-        if operation == "soft_barycenter" or operation.startswith("warp"):  # as many tables as L-BFGS asks for; none
+        if operation == "soft_barycenter" or operation.startswith("warp") or operation.endswith("gru"):
+            # As many tables as L-BFGS asks for; none.
             return None
         return problem.cells(operation not in self.skips_diagonal, self_terms=operation == "divergence_value_and_grad")
 
@@ -108,6 +110,17 @@ class Ours(Peer):
             lambda: f(x, gamma, init="mean", max_iter=ITERATIONS, tol=0, n_jobs=self.n_jobs),
             lambda result: self.objective(result.barycenter, problem),
         )
+
+    def coupled_gru(self, problem, coupling="pre"):
+        f = importlib.import_module("sdtwkit.metric_learning").coupled_gru_loss_and_grad
+        parameters, same = gru_parameters(problem.x.shape[2]), alternating(len(problem.x))
+        return Prepared(
+            lambda: f(parameters, problem.x, problem.y, same, coupling=coupling, margin=MARGIN),
+            lambda result: Answer(result[0], result[1]["x1"]),
+        )
+
+    def plain_gru(self, problem):
+        return self.coupled_gru(problem, "none")
 
     def hard_value(self, problem):
         f, (x, y, _, _) = self.load().dtw, problem
@@ -232,6 +245,60 @@ class DDTW(TorchPeer):
         return len(problem.x)  # it returns the mean
 
 
+class Torch(Peer):
+    """The networks as they are written in torch: a loop over the steps of the coupled one, and torch.nn.GRU."""
+
+    name = distribution = module = "torch"
+
+    def coupled_gru(self, problem):
+        torch = self.load()
+        p = {name: torch.tensor(a, requires_grad=True) for name, a in gru_parameters(problem.x.shape[2]).items()}
+        x = torch.tensor(np.stack([problem.x, problem.y]), requires_grad=True)
+
+        def last_states():
+            inputs, gates = x @ p["W"].T + p["bi"], x @ p["Wc"].T + p["bc"]
+            h = torch.zeros(*x.shape[:2], len(p["bc"]))
+            for t in range(x.shape[2]):
+                other = h.flip(0)
+                c = torch.sigmoid(gates[:, :, t] + h @ p["Uc"].T + other @ p["Vc"].T)
+                h = h + 0.5 * c * (other - h)
+                (ri, zi, ni), (rh, zh, nh) = inputs[:, :, t].chunk(3, -1), (h @ p["U"].T + p["bh"]).chunk(3, -1)
+                z = torch.sigmoid(zi + zh)
+                h = z * h + (1 - z) * torch.tanh(ni + torch.sigmoid(ri + rh) * nh)
+            return h
+
+        return self.prepared(last_states, x, p.values())
+
+    def plain_gru(self, problem):
+        torch = self.load()
+        p = gru_parameters(problem.x.shape[2])
+        gru = torch.nn.GRU(problem.x.shape[2], len(p["bc"]), batch_first=True)
+        with torch.no_grad():
+            for name, parameter in zip(("W", "U", "bi", "bh"), gru.parameters(), strict=True):
+                parameter.copy_(torch.tensor(p[name]))
+        x = torch.tensor(np.concatenate([problem.x, problem.y]), requires_grad=True)
+        return self.prepared(lambda: gru(x)[1][0].reshape(2, len(problem.x), -1), x, list(gru.parameters()))
+
+    def prepared(self, last_states, x, parameters):
+        """The contrastive loss and its gradients by x and the parameters."""
+        torch = self.load()
+        torch.set_num_threads(1)
+        n = x.numel() // x.shape[-1] // x.shape[-2] // 2
+        same = torch.tensor(alternating(n), dtype=x.dtype)
+
+        def run():
+            for leaf in (x, *parameters):
+                leaf.grad = None
+            e = torch.sub(*last_states())
+            square = (e * e).sum(1)
+            short = torch.clamp(MARGIN - torch.sqrt(square + 1e-12), min=0)
+            loss = 0.5 * (same * square + (1 - same) * short**2).mean()
+            loss.backward()
+            return loss
+
+        return Prepared(run, lambda loss: Answer(loss.item(), x.grad.reshape(2, n, *x.shape[-2:])[0].numpy()))
+
+
 class TSLearn(TorchPeer):
     name, distribution, module = "tslearn", "tslearn", "tslearn.metrics"
     skips_diagonal = ("hard_matrix",)
@@ -308,6 +375,11 @@ class DTAIDistance(Peer):
         return Prepared(lambda: f(x, parallel=False), lambda result: Answer(result**2))
 
 
+def alternating(n):
+    """(n,) ones and zeros: pairs that belong together and pairs that do not."""
+    return np.arange(n) % 2
+
+
 def without_diagonal(matrix):
     """(B, B) -> a copy with NaN on the diagonal."""
     matrix = matrix.copy()
@@ -350,6 +422,7 @@ PEERS = [
     Maghoumi(),
     DDTW(),
     GDTW(),
+    Torch(),
 ]
 
 

@@ -49,6 +49,14 @@ def feature_batch(count, n, m, d=12, dtype=np.float32):
     return Problem(*(rng.random((count, length, d)).astype(dtype) for length in (n, m)), source="uniform noise")
 
 
+def gru_parameters(d, hidden=64):
+    """Parameters of a coupled GRU, as `sdtwkit.metric_learning.coupled_gru_forward` takes them, float32."""
+    rng = np.random.default_rng(5)
+    shapes = {"W": (3 * hidden, d), "U": (3 * hidden, hidden), "bi": (3 * hidden,), "bh": (3 * hidden,)}
+    shapes |= {"Wc": (hidden, d), "Uc": (hidden, hidden), "Vc": (hidden, hidden), "bc": (hidden,)}
+    return {name: rng.uniform(-0.125, 0.125, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
 def walk_collection(count=TRACE_COUNT, n=TRACE_LENGTH):
     """All pairs of `count` walks of length n."""
     return Problem(walks((count, n), 4), None)

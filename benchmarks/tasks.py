@@ -32,6 +32,7 @@ PUBLISHED = "DecDTW's released code, published 2026-11"
 
 PAIR_20, PAIR_500, PAIR_2000, PAIR_20000 = (partial(univariate_pair, n) for n in (20, 500, 2000, 20_000))
 LOSS_50, LOSS_500 = (partial(feature_batch, 32, 500, m) for m in (50, 500))
+GRU = partial(feature_batch, 32, 100, 100, 6)
 LOSS_2000 = partial(feature_batch, 1, 2000, 2000)
 WARP, WARP_SINES, WARP_64 = (partial(warp_pair, 1000, *more) for more in ((), (1, "sines"), (64,)))
 
@@ -51,6 +52,9 @@ TASKS = [
     Task("warp-sines", "same, sines", "speed", "warp", WARP_SINES, 10, 50),
     Task("warp-early", "same, gdtw stops early, as by default", "speed", "warp_early", WARP_SINES, None, None),
     Task("warp-vjp", "continuous warp, backward, n=1000, d=64", "speed", "warp_vjp", WARP_64, 500, 5000, 7.7),
+    Task("coupled-gru", "coupled GRU, loss + gradients, 32 pairs, T=100, d=6, H=64, float32", "speed", "coupled_gru",
+         GRU, 2.5, 4),
+    Task("plain-gru", "plain GRU, the same 64 sequences", "speed", "plain_gru", GRU, 1, None),
     Task("soft-call", "one soft call, 20x20", "overhead", "soft_value", PAIR_20, 1, None),
     Task("hard-call", "one hard call, 20x20", "call", "hard_value", PAIR_20, 8e-6, None),
     Task("threads-batch", "2 threads, loss + gradient 32x500x500", "threads", "loss", LOSS_500, 1.7, None),
