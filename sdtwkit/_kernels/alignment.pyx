@@ -4,11 +4,10 @@ Nothing is validated here beyond what a crash would need: buffers must be C-cont
 and of the dtype that `Request(dtype)` was made for; shapes are the caller's word.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE
 from libc.stdint cimport int64_t, uint64_t
 
-cdef extern from "Python.h":
-    int PyErr_CheckSignals()  # declared without `except`: the error it sets is raised after the kernel has returned
+from sdtwkit._kernels.door cimport address, interrupted, raise_pending
 
 cdef extern from "sdtwkit/ctc.h" namespace "sdtw" nogil:
     cdef cppclass CtcRequest:
@@ -81,24 +80,6 @@ def max_threads():
 
 def build_info():
     return {"openmp": c_has_openmp(), "compiler": c_compiler().decode()}
-
-
-cdef int interrupted() noexcept with gil:
-    return PyErr_CheckSignals()
-
-
-cdef int raise_pending() except -1:
-    return -1  # the signal handler's exception is already set
-
-
-cdef void* address(array, int flags) except? NULL:
-    cdef Py_buffer view
-    if array is None:
-        return NULL
-    PyObject_GetBuffer(array, &view, flags)
-    cdef void* data = view.buf
-    PyBuffer_Release(&view)
-    return data
 
 
 cdef void set_matrix(MatrixArray* target, array, int flags) except *:

@@ -4,19 +4,10 @@
 // stay in registers, which the auto-vectoriser does not manage for arrays of accumulators.
 #include "costs.h"
 #include "strip.h"
+#include "vectors.h"
 
 namespace sdtw {
 namespace SDTW_LEVEL {
-
-#if defined(__GNUC__)
-template <class T> struct Vector { typedef T type __attribute__((vector_size(SDTW_VECTOR_BYTES))); };
-#else
-template <class T> struct Vector { typedef T type; };
-#endif
-template <class T> using Vec = typename Vector<T>::type;
-template <class T> constexpr Index width() { return sizeof(Vec<T>) / sizeof(T); }
-template <class T> SDTW_FN Vec<T> load(const T* p) { Vec<T> v; std::memcpy(&v, p, sizeof v); return v; }
-template <class T> SDTW_FN void store(T* p, const Vec<T>& v) { std::memcpy(p, &v, sizeof v); }
 
 template <class T> SDTW_FN void square_root(T* v, Index n) {
   for (Index k = 0; k < n; ++k) v[k] = std::sqrt(v[k]);

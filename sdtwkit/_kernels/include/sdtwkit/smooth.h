@@ -2,8 +2,6 @@
 // general step sets need them. Cells with three predecessors use operators.h.
 #pragma once
 #include "level.h"
-#include <algorithm>
-#include <vector>
 
 namespace sdtw {
 
@@ -49,15 +47,18 @@ inline double smooth_min(int op, double gamma, const double* x, Index n, double*
     for (Index s = 0; s < n; ++s) q[s] /= total;
     return low - gamma * std::log(total);
   }
-  std::vector<double> gaps;
-  for (Index s = 0; s < n; ++s)
-    if ((x[s] - low) / gamma < 1) gaps.push_back((x[s] - low) / gamma);  // farther ones are never in the support
-  std::sort(gaps.begin(), gaps.end());
-  double total = 0, tau = 1;
-  for (std::size_t k = 0; k < gaps.size(); ++k) {
-    total += gaps[k];
-    if (gaps[k] < (1 + total) / double(k + 1)) tau = (1 + total) / double(k + 1);
-    else break;
+  // The projection on the simplex by Michelot's iteration: the threshold falls until all gaps below it have mass 1.
+  double tau = 1;  // farther ones are never in the support
+  for (Index count = n + 1;;) {
+    double total = 0;
+    Index below = 0;
+    for (Index s = 0; s < n; ++s) {
+      const double gap = (x[s] - low) / gamma;
+      if (gap < tau) total += gap, ++below;
+    }
+    if (below >= count) break;
+    count = below;
+    tau = (1 + total) / double(count);
   }
   double mean = 0, squares = 0;
   for (Index s = 0; s < n; ++s) {
