@@ -74,6 +74,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("alignment", "alignment_run.cpp", "ctc_run.cpp", *(f"level_{name}.cpp" for name in LEVELS)),
+            extension("chain", "chain_run.cpp", "chain_levels.cpp"),
             extension("warp"),
             extension("recurrent", "recurrent_run.cpp"),  # reads the declarations of scipy's BLAS
         ],

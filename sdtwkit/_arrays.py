@@ -103,6 +103,41 @@ class Matrices:
         return flat.reshape(self.shape)
 
 
+@dataclass(slots=True, eq=False)
+class Potentials:
+    """Potentials of one chain or of a batch, in full or as a pair; read-only in spirit.
+
+    data : (B, T, S, S) C-contiguous float32 or float64, into state i (axis 2) from state j; of a pair (B, T, S).
+    transition : None, or of a pair (S, S) in the same dtype.
+    lengths : (B,) int64, read-only, the true numbers of steps.
+    single : whether the caller gave one chain.
+    name : what errors call `data`.
+    """
+
+    data: ndarray
+    transition: ndarray | None
+    lengths: ndarray
+    single: bool
+    name: str
+
+    def __len__(self):
+        return len(self.data)
+
+    @property
+    def dtype(self):
+        return self.data.dtype
+
+    @property
+    def shape(self):
+        """The caller's shape of `data`."""
+        return self.data.shape[self.single :]
+
+    def like(self, flat, transition=None):
+        """A gradient in the caller's form; a view, not a copy."""
+        flat = flat.reshape(self.shape)
+        return flat if self.transition is None else (flat, transition)
+
+
 # ---- series
 
 
@@ -497,6 +532,176 @@ def _check_targets(targets, lengths, B, K, blank, single):
             f"{item} holds {array[b, k]} at index {k}; expected labels from 0 to {K - 1} other than the blank, {blank}"
         )
     return array, lengths
+
+
+# ---- potentials of chains
+
+
+def as_potentials(theta, lengths=None):
+    """Potentials (T, S, S) or (B, T, S, S), or a tuple (unary (T, S) or (B, T, S), transition (S, S)), as Potentials.
+
+    -inf forbids. What else is not finite in `data` is left for the kernels to find, which read it all anyway:
+    `check_potentials` says then where it is.
+    """
+    if isinstance(theta, tuple):
+        return _as_pair(theta, lengths)
+    array = _read(theta, "theta")
+    shape = array.shape
+    if not 3 <= array.ndim <= 4 or 0 in shape or shape[-1] != shape[-2]:
+        raise ValueError(
+            f"theta has shape {shape}; expected (T, S, S) or (B, T, S, S), at least 1 each, or a tuple (unary, "
+            "transition)"
+        )
+    return _as_potentials(array, None, 3, _KERNEL_DTYPE[array.dtype.char], lengths, "theta")
+
+
+def _as_pair(pair, lengths):
+    if len(pair) != 2:
+        raise ValueError(f"theta is a tuple of {len(pair)}; expected an array or the pair (unary, transition)")
+    unary, transition = as_unary_and_transition(*pair)
+    dtype = _common_dtype(unary, transition)
+    transition = _kernel_ready(transition, dtype)
+    return _as_potentials(unary, transition, 2, dtype, lengths, "unary")
+
+
+def as_unary_and_transition(unary, transition):
+    """-> arrays (T, S) or (B, T, S) and (S, S), in their own dtypes; the transition finite or -inf."""
+    unary, transition = _read(unary, "unary"), _read(transition, "transition")
+    if not 2 <= unary.ndim <= 3 or 0 in unary.shape:
+        raise ValueError(f"unary has shape {unary.shape}; expected (T, S) or (B, T, S), at least 1 each")
+    S = unary.shape[-1]
+    if transition.shape != (S, S):
+        raise ValueError(f"transition has shape {transition.shape}; expected {(S, S)}, from and into {S} states")
+    check_scores(transition, "transition", ("into state", "from state"))
+    return unary, transition
+
+
+def _as_potentials(array, transition, ndim, dtype, lengths, name):
+    single = array.ndim == ndim
+    data = _kernel_ready(array[None] if single else array, dtype)
+    steps = _equal(*data.shape[:2])
+    if lengths is not None:
+        steps = _check_lengths(lengths, steps, single, name, "lengths", unit="steps")
+    return Potentials(data, transition, steps, single, name)
+
+
+def check_scores(array, name, axes):
+    """Refuse NaN and +inf, saying where the first is; `axes` name the axes of the array."""
+    wrong = ~(array < np.inf)
+    if wrong.any():
+        at = np.unravel_index(np.argmax(wrong), array.shape)
+        place = ", ".join(f"{axis} {index}" for axis, index in zip(axes, at, strict=True))
+        raise ValueError(f"{name} holds {special(array[at])} at {place}; expected finite scores, or -inf to forbid")
+
+
+def check_potentials(potentials):
+    """Refuse the first NaN or +inf within the lengths."""
+    axes = ("step", "state") if potentials.transition is not None else ("step", "into state", "from state")
+    for b, length in enumerate(potentials.lengths.tolist()):
+        name = potentials.name if potentials.single else f"{potentials.name}[{b}]"
+        check_scores(potentials.data[b, :length], name, axes)
+
+
+def as_potential_direction(value, potentials, name):
+    """A direction of the potentials, as (array laid out as `data`, None or an array (S, S)); finite in the lengths."""
+    if potentials.transition is None:
+        return _as_direction_of(value, potentials, name), None
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name} is {brief(value)}; expected a tuple as theta is one: (unary, transition)")
+    unary = _as_direction_of(value[0], potentials, f"{name}[0]")
+    transition = _read(value[1], f"{name}[1]")
+    if transition.shape != potentials.transition.shape:
+        raise ValueError(
+            f"{name}[1] has shape {transition.shape}; expected {potentials.transition.shape}, that of the transition"
+        )
+    return unary, _check_direction(_kernel_ready(transition, potentials.dtype), f"{name}[1]")
+
+
+def as_marginal_cotangent(value, potentials, name="cotangent"):
+    """A cotangent of the marginals, laid out as `data`."""
+    return _as_direction_of(value, potentials, name)
+
+
+def _as_direction_of(value, potentials, name):
+    array = _read(value, name)
+    if array.shape != potentials.shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {potentials.shape}, that of {potentials.name}")
+    data = _kernel_ready(array.reshape(potentials.data.shape), potentials.dtype)
+    if not _all_finite(data):
+        for b, length in enumerate(potentials.lengths.tolist()):
+            _check_direction(data[b, :length], name if potentials.single else f"{name}[{b}]")
+    return data
+
+
+def _check_direction(array, name):
+    wrong = ~isfinite(array)
+    if wrong.any():
+        at = np.unravel_index(np.argmax(wrong), array.shape)
+        index = ", ".join(map(str, at))
+        raise ValueError(f"{name} holds {special(array[at])} at index ({index}); expected finite numbers")
+    return array
+
+
+def as_start_scores(start, dtype, S):
+    """(S,) of `dtype`, finite or -inf."""
+    start = _read(start, "start")
+    if start.shape != (S,):
+        raise ValueError(f"start has shape {start.shape}; expected {(S,)}, one score for each state")
+    check_scores(start, "start", ("state",))
+    return start.astype(dtype)
+
+
+# ---- graphs
+
+
+def as_dag(indptr, indices):
+    """CSR arrays of the edges into each node, as int64 (N + 1,) and (E,): rows in order, sources before their nodes."""
+    first, source = (_as_integers(value, name) for value, name in ((indptr, "indptr"), (indices, "indices")))
+    if len(first) < 2 or first[0] != 0 or first[-1] != len(source) or (np.diff(first) < 0).any():
+        raise ValueError(
+            f"indptr, of {len(first)} entries, does not split the {len(source)} edges of indices; expected entries "
+            f"that rise from 0 to {len(source)}, one more than there are nodes"
+        )
+    node = np.repeat(np.arange(len(first) - 1), np.diff(first))
+    wrong = np.flatnonzero((source < 0) | (source >= node))
+    if len(wrong):
+        e = wrong[0]
+        raise ValueError(
+            f"indices[{e}] is {source[e]}, the source of an edge into node {node[e]}; expected an earlier node (number "
+            "the nodes so that every edge leads to a higher number)"
+        )
+    return first, source
+
+
+def _as_integers(value, name):
+    array = to_ndarray(value, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; expected a vector")
+    if array.dtype.kind not in "iu" and len(array):
+        raise TypeError(f"{name} has dtype {array.dtype}; expected integers")
+    return _frozen(np.array(array, dtype=np.int64))
+
+
+def as_edge_costs(costs, name, n_edges, like=None):
+    """-> float64 (B, E), the dtype of results, the caller's shape; finite or +inf.
+
+    `like` : the shape of the costs that these are a direction of; then finite.
+    """
+    array = _read(costs, name)
+    if like is not None and array.shape != like:
+        raise ValueError(f"{name} has shape {array.shape}; expected {like}, that of the costs")
+    if not 1 <= array.ndim <= 2 or array.shape[-1] != n_edges:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected (E,) or (B, E) for the {n_edges} edges of the graph"
+        )
+    data = _kernel_ready(np.atleast_2d(array), np.dtype(np.float64))
+    right = data > -np.inf if like is None else isfinite(data)
+    if not right.all():
+        b, e = np.unravel_index(np.argmin(right), data.shape)
+        item = name if array.ndim == 1 else f"{name}[{b}]"
+        expected = "finite costs, or +inf where an edge is forbidden" if like is None else "finite numbers"
+        raise ValueError(f"{item} holds {special(data[b, e])} at edge {e}; expected {expected}")
+    return data, _KERNEL_DTYPE[array.dtype.char], array.shape
 
 
 # ---- smaller arrays

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import _arrays, _options, _words
 from ._kernels import alignment as _kernels
+from ._kernels import chain as _chains
 from ._kernels import warp as _warps
 
 _OPERATORS = {None: _kernels.HARD, "entropy": _kernels.ENTROPY, "l2": _kernels.SPARSE}
@@ -357,6 +358,99 @@ class _BlasOnOneThread:
             self.inside -= 1
             if self.inside == 0:
                 self.limit.restore_original_limits()
+
+
+# ---- chains and graphs
+
+
+class ChainProblem(NamedTuple):
+    """Chains whose smoothed best sequence is sought."""
+
+    potentials: _arrays.Potentials
+    regularizer: str | None
+    gamma: float
+    n_jobs: int
+
+
+def chain_values(problem):
+    """(B,) values; -inf where no sequence is admissible."""
+    return _solve_chains(problem, _nothing_more)[0]
+
+
+def chain_gradients(problem, marginals_alone=False):
+    """(B,) values, gradient laid out as the potentials, and None or (S, S): of the transition, summed over the batch.
+
+    marginals_alone : not the transition's.
+    """
+    data, transition = problem.potentials.data, problem.potentials.transition
+
+    def want(request, dtype):
+        gradient = np.zeros(data.shape, dtype)
+        total = None if transition is None or marginals_alone else np.zeros(transition.shape)
+        request.want_gradient(gradient, total)
+        return gradient, total
+
+    return _solve_chains(problem, want)
+
+
+def chain_products(problem, direction, transition_direction):
+    """(B,) slopes <gradient, direction>, and the Hessian product, laid out as `chain_gradients` says."""
+    data, transition = problem.potentials.data, problem.potentials.transition
+
+    def want(request, dtype):
+        slope, product = np.zeros(len(data)), np.zeros(data.shape, dtype)
+        turned, total = (None, None) if transition is None else (transition_direction, np.zeros(transition.shape))
+        turned = None if turned is None else turned.astype(dtype, copy=False)
+        request.want_product(direction.astype(dtype, copy=False), turned, slope, product, total)
+        return slope, product, total
+
+    return _solve_chains(problem, want)[1:]
+
+
+def chain_paths(problem, samples=0, seed=0):
+    """(B, max(samples, 1), T) states of the best sequences (samples=0, hard operator) or of draws; (B,) values."""
+    paths = np.zeros((len(problem.potentials), max(samples, 1), problem.potentials.data.shape[1]), dtype=np.int64)
+
+    def want(request, dtype):
+        request.want_paths(samples, seed, paths)
+        return ()
+
+    value = _solve_chains(problem, want)[0]
+    return paths, value
+
+
+def _solve_chains(problem, want):
+    """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
+    given, gamma = problem.potentials, problem.gamma
+    n_threads = threads(problem.n_jobs)
+    narrow = given.dtype == _SINGLE and 1e-30 < gamma < 1e30
+    for dtype in (_SINGLE, _DOUBLE) if narrow else (_DOUBLE,):
+        data, transition = (
+            part if part is None else part.astype(dtype, copy=False) for part in (given.data, given.transition)
+        )
+        request = _chains.Request(
+            dtype == _SINGLE, given.lengths, _OPERATORS[problem.regularizer], gamma, data, transition
+        )
+        outputs = want(request, dtype)
+        value = np.empty(len(data))
+        if request.run(value, n_threads, level()) == _kernels.DONE:
+            break
+        _arrays.check_potentials(given)  # the common reason; else the range of dtype is too small
+    else:
+        raise _words.potentials_overflow()
+    return tuple(
+        array if array is None or array.dtype == given.dtype else _arrays.narrowed(array, given.dtype)
+        for array in (value, *outputs)
+    )
+
+
+def shortest_paths(first, source, regularizer, gamma, costs, direction=None):
+    """Of a graph in CSR order: (B,) values, (B, E) edge marginals; along a direction (B, E), slopes and products."""
+    value, marginals = np.empty(len(costs)), np.empty(costs.shape)
+    slope, product = (None, None) if direction is None else (np.empty(len(costs)), np.empty(costs.shape))
+    operator = _OPERATORS[regularizer]
+    _chains.shortest_paths(first, source, operator, gamma, costs, value, marginals, direction, slope, product)
+    return value, marginals, slope, product
 
 
 # ---- threads and instruction levels

@@ -68,6 +68,10 @@ def costs_overflow():
     return ValueError("the costs of a path can exceed the range of float64; rescale the series")
 
 
+def potentials_overflow():
+    return ValueError("the potentials of a sequence can exceed the range of float64; rescale theta")
+
+
 def no_admissible_path(values, single):
     b = int(np.flatnonzero(np.isinf(values))[0])
     pair = "" if single else f" for pair {b}"

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 import sdtwkit
 from sdtwkit import _backend
 from sdtwkit._kernels import alignment as kernels
-from sdtwkit.dp import AlignmentDP
+from sdtwkit.dp import AlignmentDP, ChainDP, DagDP
 
 MODULES = (sdtwkit, sdtwkit.dp, sdtwkit.costs, sdtwkit.datasets, sdtwkit.metrics, sdtwkit.weak, sdtwkit.audio)
 
@@ -34,7 +34,12 @@ FUNCTIONS = {
     for name, function in public_functions(module).items()
     if name not in ("show_versions", "get_cost")
 }
-METHODS = {name: method for name, method in vars(AlignmentDP).items() if not name.startswith("_")}
+METHODS = {
+    f"{program.__name__}.{name}": method
+    for program in (AlignmentDP, ChainDP, DagDP)
+    for name, method in vars(program).items()
+    if not name.startswith("_")
+}
 
 
 def test_version_is_that_of_the_installed_distribution():

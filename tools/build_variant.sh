@@ -14,7 +14,7 @@ mkdir "$folder/source"
 cp -r "$root"/{sdtwkit,setup.py,pyproject.toml,README.md,LICENSE} "$folder/source/"
 cp -r "$root/tests" "$folder/"
 # Neither what another build compiled nor what it generated: that would be taken for up to date.
-rm -f "$folder"/source/sdtwkit/_kernels/{*.so,alignment.cpp,warp.cpp,recurrent.cpp}
+rm -f "$folder"/source/sdtwkit/_kernels/{*.so,alignment.cpp,chain.cpp,warp.cpp,recurrent.cpp}
 "$python" -m pip install -q --no-deps --target "$folder/site" "$folder/source"
 cd "$folder"
 PYTHONPATH=$folder/site LD_PRELOAD=${VARIANT_PRELOAD-} "$python" - "$folder" <<'END'

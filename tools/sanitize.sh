@@ -26,6 +26,7 @@ check() { echo "---- $1" && SDTWKIT_SIMD=$1 "$python" -m pytest -q -x -s -p no:c
 
 levels=$("$python" -c 'from sdtwkit._kernels import alignment as a; print(*a.LEVELS[: a.best_level() + 1])')
 for level in $levels; do check "$level" tests/test_kernels.py; done
+check "$level" tests/test_dp_chain.py tests/test_dp_dag.py -k "not twin and not extremes"
 # At the best level alone: all series, costs and options. test_levels forces the others by itself. Left out: the tests
 # whose time is that of the slow twins, instrumented for nothing.
 check "$level" tests/test_levels.py -k agree

@@ -1,7 +1,19 @@
 """Differentiable dynamic programs: costs or potentials in, smoothed optima and their derivatives out."""
 
 from .alignment import AlignmentDP
+from .chain import ChainDP, chain_potentials
 from .ctc import CTC
+from .dag import DagDP
 from .operators import smooth_max, smooth_max_hvp, smooth_min, smooth_min_hvp
 
-__all__ = ["CTC", "AlignmentDP", "smooth_max", "smooth_max_hvp", "smooth_min", "smooth_min_hvp"]
+__all__ = [
+    "CTC",
+    "AlignmentDP",
+    "ChainDP",
+    "DagDP",
+    "chain_potentials",
+    "smooth_max",
+    "smooth_max_hvp",
+    "smooth_min",
+    "smooth_min_hvp",
+]
