@@ -1,10 +1,10 @@
 """Registry of the libraries that are measured, this one first: how each is called and what its result means.
 
 An adapter has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
-soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp, coupled_gru, plain_gru). The method
-converts layouts, which is not timed, and returns what is timed (`run`) and how to read its result in our convention
-(`answer`): squared Euclidean cost (divergences: half of it), hard DTW without root, of a warp our objective. To add a
-peer, add a class and a line in PEERS.
+soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp, coupled_gru, plain_gru,
+chain_value_and_grad). The method converts layouts, which is not timed, and returns what is timed (`run`) and how to
+read its result in our convention (`answer`): squared Euclidean cost (divergences: half of it), hard DTW without root, of
+a warp our objective. To add a peer, add a class and a line in PEERS.
 """
 
 import importlib
@@ -121,6 +121,10 @@ class Ours(Peer):
 
     def plain_gru(self, problem):
         return self.coupled_gru(problem, "none")
+
+    def chain_value_and_grad(self, problem):
+        f, theta = self.load().dp.ChainDP(problem.gamma, n_jobs=self.n_jobs).value_and_grad, problem.x
+        return Prepared(lambda: f(theta), lambda result: Answer(*result))
 
     def hard_value(self, problem):
         f, (x, y, _, _) = self.load().dtw, problem
@@ -246,7 +250,7 @@ class DDTW(TorchPeer):
 
 
 class Torch(Peer):
-    """The networks as they are written in torch: a loop over the steps of the coupled one, and torch.nn.GRU."""
+    """As it is written in torch: loops over the steps of the coupled network and of a chain, and torch.nn.GRU."""
 
     name = distribution = module = "torch"
 
@@ -279,6 +283,20 @@ class Torch(Peer):
         x = torch.tensor(np.concatenate([problem.x, problem.y]), requires_grad=True)
         return self.prepared(lambda: gru(x)[1][0].reshape(2, len(problem.x), -1), x, list(gru.parameters()))
 
+    def chain_value_and_grad(self, problem):
+        torch = self.load()
+        torch.set_num_threads(1)
+        theta = torch.tensor(problem.x, requires_grad=True)
+
+        def run():
+            v = torch.zeros(theta.shape[0], theta.shape[2], dtype=theta.dtype)
+            for step in theta.unbind(1):
+                v = torch.logsumexp(step + v[:, None], dim=-1)
+            value = torch.logsumexp(v, dim=-1)
+            return value.detach(), torch.autograd.grad(value.sum(), theta)[0]
+
+        return Prepared(run, lambda result: Answer(*(part.numpy() for part in result)))
+
     def prepared(self, last_states, x, parameters):
         """The contrastive loss and its gradients by x and the parameters."""
         torch = self.load()
@@ -297,6 +315,24 @@ class Torch(Peer):
             return loss
 
         return Prepared(run, lambda loss: Answer(loss.item(), x.grad.reshape(2, n, *x.shape[-2:])[0].numpy()))
+
+
+class TorchStruct(Peer):
+    """Its LinearChain multiplies matrices of a semiring in a tree."""
+
+    name, distribution, module = "torch-struct", "torch-struct", "torch_struct"
+
+    def chain_value_and_grad(self, problem):
+        import torch
+
+        torch.set_num_threads(1)
+        chain, theta = self.load().LinearChain(), torch.tensor(problem.x, requires_grad=True)
+
+        def run():
+            value = chain.sum(theta)
+            return value.detach(), torch.autograd.grad(value.sum(), theta)[0]
+
+        return Prepared(run, lambda result: Answer(*(part.numpy() for part in result)))
 
 
 class TSLearn(TorchPeer):
@@ -423,6 +459,7 @@ PEERS = [
     DDTW(),
     GDTW(),
     Torch(),
+    TorchStruct(),
 ]
 
 

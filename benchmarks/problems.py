@@ -10,9 +10,12 @@ TRACE_CLASS_COUNT = 26
 
 
 class Problem(NamedTuple):
-    """Series to align: x with y item by item; or all pairs of x, or x with its barycenter, when y is None."""
+    """Series to align: x with y item by item; or all pairs of x, or x with its barycenter, when y is None.
 
-    x: np.ndarray  # (n, d), (B, n, d) or, with y None, (B, n)
+    Four dimensions of x are potentials of chains instead.
+    """
+
+    x: np.ndarray  # (n, d), (B, n, d) or, with y None, (B, n); (B, T, S, S)
     y: np.ndarray | None  # (m, d), (B, m, d) or None
     gamma: float = 1.0
     source: str = "z-normalised random walks"
@@ -22,6 +25,8 @@ class Problem(NamedTuple):
 
         self_terms: each pair has the tables of x with x and of y with y, too.
         """
+        if self.x.ndim == 4:
+            return self.x.size
         if self.y is None:
             count, n = self.x.shape
             return (count * (count + 1) // 2 - (0 if diagonal else count)) * n * n
@@ -55,6 +60,12 @@ def gru_parameters(d, hidden=64):
     shapes = {"W": (3 * hidden, d), "U": (3 * hidden, hidden), "bi": (3 * hidden,), "bh": (3 * hidden,)}
     shapes |= {"Wc": (hidden, d), "Uc": (hidden, hidden), "Vc": (hidden, hidden), "bc": (hidden,)}
     return {name: rng.uniform(-0.125, 0.125, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def chains(count=64, steps=200, states=20, dtype=np.float64):
+    """Potentials of a batch of chains, normal noise."""
+    theta = np.random.default_rng(5).standard_normal((count, steps, states, states))
+    return Problem(theta.astype(dtype), None, source="normal noise")
 
 
 def walk_collection(count=TRACE_COUNT, n=TRACE_LENGTH):

@@ -9,7 +9,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks.problems import Problem, feature_batch, trace_class, trace_collection, univariate_pair, warp_pair
+from benchmarks.problems import (
+    Problem,
+    chains,
+    feature_batch,
+    trace_class,
+    trace_collection,
+    univariate_pair,
+    warp_pair,
+)
 
 MB = 1e6
 # Bars of kind "speed" are for AVX-512; other instruction levels owe this share of them.
@@ -55,11 +63,14 @@ TASKS = [
     Task("coupled-gru", "coupled GRU, loss + gradients, 32 pairs, T=100, d=6, H=64, float32", "speed", "coupled_gru",
          GRU, 2.5, 4),
     Task("plain-gru", "plain GRU, the same 64 sequences", "speed", "plain_gru", GRU, 1, None),
+    Task("chain", "chain value + marginals, B=64, T=200, S=20", "speed", "chain_value_and_grad", chains, 5, 15),
     Task("soft-call", "one soft call, 20x20", "overhead", "soft_value", PAIR_20, 1, None),
     Task("hard-call", "one hard call, 20x20", "call", "hard_value", PAIR_20, 8e-6, None),
     Task("threads-batch", "2 threads, loss + gradient 32x500x500", "threads", "loss", LOSS_500, 1.7, None),
     Task("threads-matrix", "2 threads, soft matrix 40 x 275", "threads", "soft_matrix", trace_collection, 1.7, None),
     Task("threads-barycenter", "2 threads, soft barycenter 26 x 275", "threads", "soft_barycenter", trace_class, 1.7,
+         None),
+    Task("threads-chain", "2 threads, chain value + marginals, same", "threads", "chain_value_and_grad", chains, 1.7,
          None),
     Task("threads-pair", "2 threads, value + gradient, 1 pair 2000x2000", "threads", "soft_value_and_grad", PAIR_2000,
          1, None),
