@@ -3,8 +3,8 @@
 An adapter has one method per operation it can do (soft_value, soft_value_and_grad, divergence_value_and_grad, loss,
 soft_matrix, soft_barycenter, hard_value, hard_matrix, warp, warp_early, warp_vjp, coupled_gru, plain_gru,
 chain_value_and_grad). The method converts layouts, which is not timed, and returns what is timed (`run`) and how to
-read its result in our convention (`answer`): squared Euclidean cost (divergences: half of it), hard DTW without root, of
-a warp our objective. To add a peer, add a class and a line in PEERS.
+read its result in our convention (`answer`): squared Euclidean cost (divergences: half of it), hard DTW without root,
+of a warp our objective. To add a peer, add a class and a line in PEERS.
 """
 
 import importlib

@@ -26,6 +26,7 @@ from .warping import WarpResult, dec_dtw
 __all__ = [
     "AlignmentDistance",
     "DecDTWAligner",
+    "LinearChainCRF",
     "NearestSoftCentroid",
     "SoftDTWAligner",
     "SoftDTWBarycenter",
@@ -78,6 +79,7 @@ _LAZY = {
     "aligners": ("DecDTWAligner", "SoftDTWAligner", "SoftDTWBarycenter"),
     "cluster": ("SoftDTWKMeans",),
     "neighbors": ("AlignmentDistance", "NearestSoftCentroid", "SoftDTWKNeighborsClassifier"),
+    "sequence_labeling": ("LinearChainCRF",),
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in (module, *names)}
 

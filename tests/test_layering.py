@@ -23,7 +23,16 @@ FLOORS = [
     ["divergences"],
     ["pairwise", "barycenters", "smoothing"],
     ["_estimators"],
-    ["aligners", "cluster", "neighbors", "preprocessing", "converters", "plotting", "metric_learning"],
+    [
+        "aligners",
+        "cluster",
+        "neighbors",
+        "preprocessing",
+        "converters",
+        "plotting",
+        "metric_learning",
+        "sequence_labeling",
+    ],
     ["_adapters"],
     ["torch", "jax"],
     ["compat"],
@@ -36,14 +45,22 @@ KERNEL_USERS = {"_backend"}
 # Packages that a user may lack or that take long to load -> who may import them, inside a function.
 FOREIGN = {
     "matplotlib": {"__main__", "plotting"},
-    "scipy": {"_local_costs", "audio", "barycenters"},
+    "scipy": {"_local_costs", "audio", "barycenters", "sequence_labeling"},
     "joblib": {"_blocks"},
     "sklearn": {"barycenters", "plotting"},
     "pandas": {"converters"},
 }
 FOREIGN |= {name: set() for name in ("cupy", "torch", "jax", "keras", "tensorflow")}
 # Estimators are classes of scikit-learn's, so these import it at once; they are themselves loaded at first use.
-ESTIMATORS = {"_estimators", "aligners", "cluster", "neighbors", "preprocessing", "metric_learning"}
+ESTIMATORS = {
+    "_estimators",
+    "aligners",
+    "cluster",
+    "neighbors",
+    "preprocessing",
+    "metric_learning",
+    "sequence_labeling",
+}
 ADAPTERS = {"torch", "jax"}  # each adapts to the framework of its name; only the shims import one
 
 
