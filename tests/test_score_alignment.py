@@ -64,7 +64,10 @@ def test_onsets_begin_notes_and_margins_are_silent(split):
         assert piece.onsets.sum() >= begun.sum()
         assert not piece.notes[piece.quarters < 0].any()
         assert piece.held[[0, -1]].all()
-        assert 0 < piece.warp[0] < piece.warp[-1] < piece.seconds[-1]
+        inside = piece.quarters[piece.inside]
+        assert inside[0] == 0
+        assert inside[-1] == piece.quarters[-1] - alignment_learning.MARGIN
+        assert 0 < piece.warp[0] < piece.warp[piece.inside][-1] < piece.seconds[-1]
 
 
 def test_described_reads_semitones_at_the_intervals(rng):

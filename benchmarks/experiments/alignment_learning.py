@@ -27,17 +27,17 @@ SLOPES = (0.2, 5.0)
 class Settings(NamedTuple):
     """What the protocol leaves to choose."""
 
-    n_train: int = 32
+    n_train: int = 24
     n_validation: int = 8
-    n_test: int = 40
+    n_test: int = 24
     longest: float = 44.0  # quarters
     frame_rate: float = 10.0  # 1/s
     step: float = 0.25  # quarters between frames of the score
     tempo_spread: float = 0.3
     hold: float = 1.4  # of notes under a fermata
-    silence: float = 2.5  # seconds before and after
+    silence: float = 1.5  # seconds before and after
     noise: float = 0.1
-    updates: int = 200
+    updates: int = 100
     batch: int = 8
     learning_rate: float = 0.02
     gamma: float = 0.1
@@ -55,6 +55,7 @@ class Piece(NamedTuple):
     quarters: np.ndarray  # (n,) times in the score
     seconds: np.ndarray  # (m,) times in the audio
     warp: np.ndarray  # (n,) the true times of the score's frames, in seconds
+    inside: slice  # those of the frames that are within the score: silence has no true time
 
 
 class Parameters(NamedTuple):
@@ -114,6 +115,7 @@ def performed(chorale, timbre, rng, settings):
         quarters=quarters,
         seconds=np.arange(len(loudness)) / settings.frame_rate,
         warp=performance.to_seconds(quarters),
+        inside=slice(*np.searchsorted(quarters, [0, chorale.duration + 1e-9])),
     )
 
 
@@ -180,7 +182,8 @@ def warped(piece, parameters):
 def time_error_loss(piece, parameters, settings):
     """TimeErr of the warp, in seconds, through the warp."""
     result, reg = warped(piece, parameters)
-    error, cotangent = time_error_and_grad(piece.warp, result.values, piece.quarters)
+    cotangent = np.zeros(len(piece.quarters))
+    error, cotangent[piece.inside] = judged(time_error_and_grad, piece, result.values)
     by = result.vjp(cotangent)
     by_log_reg = [(by.reg * reg) @ (1 - piece.held), (by.reg * reg) @ piece.held]
     return error, pulled_back(piece, by.x, by.y, by_log_reg)
@@ -246,7 +249,7 @@ def with_best_reg(parameters, pieces, settings):
 def errors(piece, parameters):
     """-> TimeErr, TimeDev of DecDTW, in seconds."""
     values = warped(piece, parameters)[0].values
-    return tuple(measure(piece.warp, values, piece.quarters) for measure in (time_error, time_deviation))
+    return tuple(judged(measure, piece, values) for measure in (time_error, time_deviation))
 
 
 def dtw_errors(piece, parameters):
@@ -258,7 +261,12 @@ def dtw_errors(piece, parameters):
     path, _ = dtw_path(score, audio, cost="cosine")
     counts = np.bincount(path[:, 0], minlength=len(score))
     values = np.bincount(path[:, 0], piece.seconds[path[:, 1]], minlength=len(score)) / counts
-    return tuple(measure(piece.warp, values, piece.quarters) for measure in (time_error, time_deviation))
+    return tuple(judged(measure, piece, values) for measure in (time_error, time_deviation))
+
+
+def judged(measure, piece, values):
+    """A measure of a warp (n,) over the score."""
+    return measure(piece.warp[piece.inside], values[piece.inside], piece.quarters[piece.inside])
 
 
 def learned(method, seed, settings):
