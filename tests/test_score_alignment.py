@@ -222,12 +222,12 @@ def test_a_run_goes_on_where_it_stopped(command, monkeypatch, tmp_path):
 
     def drawn(method, seed, settings):
         asked.append((method, seed))
-        errors = {"error": 0.0123, "deviation": 0.0456}
+        errors = {"error": 0.0123, "median": 0.0101, "deviation": 0.0456}
         return {"parameters": {}, "dtw": errors, "dec_dtw": errors}
 
     monkeypatch.setattr(alignment_learning, "run", drawn)
     first = command()
-    assert "| 12 | 46 | 12 | 46 |" in first
+    assert "| 12 | 10 | 46 | 12 | 10 | 46 |" in first
     assert asked == [(method, 0) for method in score_alignment.METHODS]
     asked.clear()
     (tmp_path / "cache" / "soft.0.json").unlink()

@@ -283,11 +283,20 @@ def learned(method, seed, settings):
 
 
 def run(method, seed, settings):
-    """-> {"dec_dtw": {"error", "deviation"}, "dtw": the same, "parameters": ..}: means over the test pieces."""
+    """-> {"dec_dtw": {"error", "deviation", "median"}, "dtw": the same, "parameters": ..} of the test pieces.
+
+    error and deviation are means, median is that of the errors.
+    """
     parameters = learned(method, seed, settings)
-    test = pieces(seed, settings)[2]
-    outcome = {"parameters": {name: part.tolist() for name, part in parameters._asdict().items()}}
+    return {"parameters": {name: part.tolist() for name, part in parameters._asdict().items()}} | outcomes(
+        pieces(seed, settings)[2], parameters
+    )
+
+
+def outcomes(test, parameters):
+    outcome = {}
     for name, judge in (("dec_dtw", errors), ("dtw", dtw_errors)):
         found = np.array([judge(piece, parameters) for piece in test])
         outcome[name] = dict(zip(("error", "deviation"), found.mean(axis=0).tolist(), strict=True))
+        outcome[name]["median"] = float(np.median(found[:, 0]))
     return outcome
