@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from reference_recurrent import forward, random_parameters
+from reference_recurrent import forward, random_parameters, step
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -19,6 +19,7 @@ from sdtwkit import metric_learning, soft_dtw_divergence
 from sdtwkit.metric_learning import MahalanobisSoftDTW, coupled_gru_loss_and_grad, evaluation
 from sdtwkit.metric_learning._gru import embeddings, last_distances
 from sdtwkit.metric_learning._mahalanobis import linear_loss_and_grad
+from sdtwkit.metric_learning._network import Network
 from sdtwkit.metric_learning._pairs import LabelSampler, PairSampler, best_threshold
 from sdtwkit.metric_learning._synchronisation import transversal_exponent
 from sdtwkit.metric_learning._training import Adam
@@ -558,7 +559,7 @@ def test_kneighbors_ranks_a_shortlist_anew():
     assert_array_equal(indices, np.argsort(D, axis=1, kind="stable")[:, :4])
     assert_allclose(distances, np.take_along_axis(D, indices, 1), rtol=1e-9)
     distances, indices = metric.kneighbors(X, Y, 4, shortlist=6)
-    alone = metric._network(metric.params_).__class__.stacked(metric.params_, "none", 0.0, False)
+    alone = Network.stacked(metric.params_, "none", 0.0, False)
     E, F = (embeddings(alone, metric._read(Z)) for Z in (X, Y))
     nearest = np.argsort(np.linalg.norm(E[:, None] - F, axis=2), axis=1)[:, :6]
     for row, found, d, candidates in zip(D, indices, distances, nearest, strict=True):
@@ -591,8 +592,6 @@ def test_transversal_exponent_is_the_growth_of_a_small_difference(coupling):
     rng = np.random.default_rng(0)
     p = random_parameters(rng, 2, 4, scale=0.8)
     x, kappa, small = rng.normal(size=(40, 2)), 0.4, 1e-7
-    from reference_recurrent import step
-
     s, e, growth = np.zeros(4), np.full(4, 0.5), 0.0
     for x_t in x:  # two networks on either side of their common state, put back near to each other at every step
         pair = s + small * e / 2, s - small * e / 2
