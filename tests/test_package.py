@@ -20,6 +20,7 @@ from sdtwkit._kernels import alignment as kernels
 from sdtwkit.dp import AlignmentDP, ChainDP, DagDP
 
 MODULES = (sdtwkit, sdtwkit.dp, sdtwkit.costs, sdtwkit.datasets, sdtwkit.metrics, sdtwkit.weak, sdtwkit.audio)
+MODULES += (sdtwkit.metric_learning, sdtwkit.metric_learning.evaluation)
 
 
 def public_functions(module):

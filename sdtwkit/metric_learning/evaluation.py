@@ -27,6 +27,11 @@ def mean_average_precision(distances, y, y_collection=None):
     -------
     score : float within [0, 1]
 
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or no query has a series of its own class.
+
     Examples
     --------
     >>> import numpy as np
@@ -42,7 +47,21 @@ def mean_average_precision(distances, y, y_collection=None):
 def r_precision(distances, y, y_collection=None):
     """Mean over queries of the share of their own class among the R nearest series, R the number of that class.
 
-    Parameters and result as for `mean_average_precision`; among equal distances the first series counts as nearer.
+    Among equal distances the first series counts as nearer.
+
+    Parameters
+    ----------
+    distances, y, y_collection
+        As for `mean_average_precision`.
+
+    Returns
+    -------
+    score : float within [0, 1]
+
+    Raises
+    ------
+    ValueError
+        As `mean_average_precision`.
 
     Examples
     --------
@@ -58,7 +77,21 @@ def r_precision(distances, y, y_collection=None):
 def nearest_neighbor_accuracy(distances, y, y_collection=None):
     """Share of the queries whose nearest series is of their class.
 
-    Parameters and result as for `mean_average_precision`; among equal distances the first series counts as nearer.
+    Among equal distances the first series counts as nearer.
+
+    Parameters
+    ----------
+    distances, y, y_collection
+        As for `mean_average_precision`.
+
+    Returns
+    -------
+    score : float within [0, 1]
+
+    Raises
+    ------
+    ValueError
+        As `mean_average_precision`.
 
     Examples
     --------
@@ -72,7 +105,21 @@ def nearest_neighbor_accuracy(distances, y, y_collection=None):
 def roc_auc(distances, y, y_collection=None):
     """Area under the ROC curve of all pairs, same pairs being those of least distance.
 
-    Parameters and result as for `mean_average_precision`; here no query is left out.
+    Here no query is left out.
+
+    Parameters
+    ----------
+    distances, y, y_collection
+        As for `mean_average_precision`.
+
+    Returns
+    -------
+    score : float within [0, 1]
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not match, or all pairs are of one class or none is.
 
     Examples
     --------
