@@ -576,17 +576,33 @@ class _Warp:
         self.x_duration, self.y_duration = clock.x[b][-1], clock.y[b][-1]
         default = 1.0 if rules.subsequence or self.y_duration == 0 else self.x_duration / self.y_duration
         self.target = default if rules.target_slope is None else rules.target_slope
-        x, y = x.item(b).astype(np.float64), y.item(b).astype(np.float64)
-        self.x, self.x_times = x, clock.x[b]
-        center = _far_center(x)
-        centered = x - center, y - center
-        tolerance = _TIME * self.x_duration
-        self.kernel = _backend.warp_kernel(
-            self.t, centered[0], clock.x[b], centered[1], clock.y[b], rules.reg.item(b), self.target, tolerance
-        )
-        self.kernel.losses(*rules.losses)
+        self.x, self.x_times = x.item(b).astype(np.float64), clock.x[b]
+        self.y, self.y_times = y.item(b).astype(np.float64), clock.y[b]
         self._set_bounds()
-        self._solve(centered, clock.y[b], n_values)
+        self._pose()
+        self._search(n_values)
+        self._certify()
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "kernel"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._pose()
+        self._certify()
+
+    def _pose(self):
+        """Hand the problem to the kernel."""
+        x, y = self._centered()
+        rules, tolerance = self.rules, _TIME * self.x_duration
+        reg = rules.reg.item(self.b)
+        self.kernel = _backend.warp_kernel(self.t, x, self.x_times, y, self.y_times, reg, self.target, tolerance)
+        self.kernel.losses(*rules.losses)
+        self.kernel.bounds(*self.bounds, *self.region, *self.slopes)
+
+    def _centered(self):
+        center = _far_center(self.x)
+        return self.x - center, self.y - center
 
     def _set_bounds(self):
         t, rules, T1 = self.t, self.rules, self.x_duration
@@ -620,8 +636,7 @@ class _Warp:
         # inf stays inf, also times a target of 0
         slopes = [np.multiply(s, self.target, out=s.copy(), where=np.isfinite(s)) for s in slopes]
         self.bounds = np.ascontiguousarray(lower), np.ascontiguousarray(upper)
-        self.region = self._tightened(slopes)
-        self.kernel.bounds(*self.bounds, *self.region, *slopes)
+        self.slopes, self.region = slopes, self._tightened(slopes)
 
     def _tightened(self, slopes):
         """Bounds of phi that also say what the slope bounds leave within reach of both ends; no warp at all raises."""
@@ -657,16 +672,21 @@ class _Warp:
         pair = "" if self.single else f" for pair {self.b}"
         return ValueError(f"no warp is feasible{pair}: at warp time {self.t[k]:.6g} (index {k}) {reason}")
 
-    def _solve(self, centered, y_times, n_values):
-        (x, y), n, m = centered, len(self.t), len(self.x)
+    def _search(self, n_values):
+        (x, y), n, m = self._centered(), len(self.t), len(self.x)
         candidates = n_values or (0 if n * m <= _CELLS else _CANDIDATES)
         products = None
         if x.shape[1] > _FEW_CHANNELS and n * m <= _TABLE:
-            y_there = y if self.t is y_times else _interpolate(self.t, y_times, y)
+            y_there = y if self.t is self.y_times else _interpolate(self.t, self.y_times, y)
             products = y_there @ x.T
         self.phi = np.empty(n)
         with np.errstate(all="ignore"):
             found = self.kernel.search(products, 0 if candidates >= m else candidates, self.phi)
+        self.is_global = found == _backend.WARP_EVERYWHERE
+        self.found = found != _backend.WARP_NOWHERE
+
+    def _certify(self):
+        n = len(self.t)
         self.held, self.joined = np.empty(n, np.int8), np.empty(n - 1, np.int8)
         self.node_multipliers, self.slope_multipliers = np.empty(n), np.empty(n - 1)
         multipliers = self.node_multipliers, self.slope_multipliers
@@ -674,8 +694,6 @@ class _Warp:
         if not np.isfinite(self.objective):
             raise _words.costs_overflow()
         self.residual = residual / scale if scale > 0 else 0.0
-        self.is_global = found == _backend.WARP_EVERYWHERE
-        self.found = found != _backend.WARP_NOWHERE
 
     def warn(self):
         if self.found and self.residual <= _RESIDUAL:

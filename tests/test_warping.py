@@ -1,6 +1,8 @@
 """Continuous warps: the global minimum, its certificate and its derivatives, against oracles, brute force and
 differences of problems that are solved again."""
 
+import copy
+import pickle
 from itertools import product
 from pathlib import Path
 
@@ -607,3 +609,19 @@ def test_cotangents_that_do_not_fit(rng):
         dec_dtw(list(x), list(y)).vjp([np.ones(6), np.ones(6), np.ones(5)])
     with pytest.raises(ValueError, match="cotangent holds NaN at index 1"):
         dec_dtw(x[0], y[0]).vjp([1, np.nan, 1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda warp: pickle.loads(pickle.dumps(warp))])
+@pytest.mark.parametrize(
+    "options", [{}, {"band": 0.1, "slope_bounds": (0.3, 2.0)}, {"loss": "l1", "reg_loss": "huber", "subsequence": True}]
+)
+def test_a_copied_or_pickled_result_is_the_same(rng, options, copied):
+    x, y = list(rng.normal(size=(3, 12, 2))), [rng.normal(size=(n, 2)) for n in (7, 12, 20)]
+    warps = dec_dtw(x, y, 0.05, **options)
+    again, cotangent = copied(warps), [rng.normal(size=len(item)) for item in y]
+    assert repr(again) == repr(warps) and again.active == warps.active
+    assert_array_equal(np.concatenate(again.values), np.concatenate(warps.values))
+    assert_allclose(
+        np.concatenate(again.vjp(cotangent).x), np.concatenate(warps.vjp(cotangent).x), rtol=1e-9, atol=1e-12
+    )
+    assert_allclose(np.concatenate(again.value_grad().y), np.concatenate(warps.value_grad().y), rtol=1e-9, atol=1e-12)
