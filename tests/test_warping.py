@@ -619,7 +619,8 @@ def test_a_copied_or_pickled_result_is_the_same(rng, options, copied):
     x, y = list(rng.normal(size=(3, 12, 2))), [rng.normal(size=(n, 2)) for n in (7, 12, 20)]
     warps = dec_dtw(x, y, 0.05, **options)
     again, cotangent = copied(warps), [rng.normal(size=len(item)) for item in y]
-    assert repr(again) == repr(warps) and again.active == warps.active
+    assert repr(again) == repr(warps)
+    assert again.active == warps.active
     assert_array_equal(np.concatenate(again.values), np.concatenate(warps.values))
     assert_allclose(
         np.concatenate(again.vjp(cotangent).x), np.concatenate(warps.vjp(cotangent).x), rtol=1e-9, atol=1e-12
