@@ -35,10 +35,10 @@ class Settings(NamedTuple):
     channels: int = 3
     shortest: int = 20
     longest: int = 40
-    sizes: tuple = (10, 30, 100, 300, 1000)
+    sizes: tuple = (10, 30, 100, 300)
     test: int = 1000
     repeats: int = 5
-    max_iter: int = 300
+    max_iter: int = 200
 
 
 QUICK = Settings(sizes=(10, 30), test=50, repeats=2, max_iter=30)
