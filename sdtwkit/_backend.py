@@ -357,7 +357,11 @@ class _BlasOnOneThread:
         with self.lock:
             self.inside -= 1
             if self.inside == 0:
-                self.limit.restore_original_limits()
+                for library in self.libraries.lib_controllers:
+                    # threadpoolctl 3.8 listens to the thread that made the setting alone; the last may be another.
+                    if hasattr(library, "clear_controlling_thread"):
+                        library.clear_controlling_thread(force=True)
+                self.limit.__exit__(None, None, None)
 
 
 # ---- chains and graphs

@@ -1,11 +1,14 @@
 """The coupled GRU: open cases, the slow twin, finite differences, and what the couplings must leave alone."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from reference_recurrent import COUPLINGS, forward, gradient, loss, random_parameters
 
+from sdtwkit import _backend
 from sdtwkit._backend import _kernels as alignment_kernels
 from sdtwkit.metric_learning import coupled_gru_forward, coupled_gru_loss_and_grad
 
@@ -277,6 +280,31 @@ def test_what_memory_held_before_cannot_matter(coupling, monkeypatch):
     assert (again_states == states).all()
     assert (again_gates == gates).all()
     assert largest_difference(first, again) == 0
+
+
+def test_blas_is_held_to_one_thread_by_whoever_is_within_and_has_its_threads_back():
+    held = _backend._recurrent()[1]
+
+    def threads():
+        return {library["num_threads"] for library in held.libraries.info()}
+
+    with held.libraries.limit(limits=2):
+        before = threads()
+    with ThreadPoolExecutor(1) as other:
+        for _ in range(2):  # what a call leaves behind must not stand in the way of the next, from whichever thread
+            with held.libraries.limit(limits=2):
+                with held:
+                    assert threads() == {1}
+                assert threads() == before
+            other.submit(held.__enter__).result()
+            held.__enter__()
+            assert threads() == {1}
+            other.submit(held.__exit__).result()
+            assert threads() == {1}
+            held.__exit__()
+        p, x1, x2, n1, n2, same = problem(seed=16, B=16, T=20)
+        run = partial(coupled_gru_loss_and_grad, p, x1, x2, same, n1, n2)
+        assert largest_difference(run()[1], other.submit(run).result()[1]) == 0
 
 
 # ---- wrong arguments
