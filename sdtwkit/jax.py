@@ -25,10 +25,10 @@ from . import _adapters, costs, series
 from ._adapters import ONE_SIDED
 from ._options import UNIT_WEIGHTS
 from ._words import wrong_choice
-from .dp import CTC
+from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
-__all__ = ["ctc_loss", "dec_dtw", "soft_alignment", "soft_dtw_loss"]
+__all__ = ["chain_marginals", "ctc_loss", "dec_dtw", "soft_alignment", "soft_dtw_loss"]
 
 
 class _Options(NamedTuple):
@@ -679,3 +679,92 @@ def dec_dtw(
         options["band"] = band
     phi = _warps((json.dumps(options), n_jobs), inputs, shared)
     return phi[0] if single else phi
+
+
+# ---- chains
+
+
+def _chain_dp(settings):
+    gamma, regularizer, n_jobs = settings
+    return ChainDP(gamma, regularizer=regularizer, n_jobs=n_jobs)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _marginals(settings, theta, shared):
+    def host(theta, shared):
+        return (_chain_dp(settings).marginals(theta, **shared),)
+
+    return _called_back(host, (_like(theta),), theta, shared)[0]
+
+
+def _marginals_forward(settings, theta, shared):
+    return _marginals(settings, theta, shared), (theta, shared)
+
+
+def _marginals_backward(settings, kept, cotangent):
+    def host(theta, shared, cotangent):
+        return (_chain_dp(settings).marginals_vjp(theta, cotangent, **shared),)
+
+    theta, shared = kept
+    return _called_back(host, (_like(theta),), theta, shared, cotangent)[0], None
+
+
+_marginals.defvjp(_marginals_forward, _marginals_backward)
+
+
+def chain_marginals(theta, gamma=1.0, *, regularizer="entropy", lengths=None, n_jobs=None):
+    """Marginals of the smoothed law of state sequences, a differentiable array: structured attention.
+
+    Parameters
+    ----------
+    theta : array of shape (B, T, S, S) or (T, S, S), or pair of arrays (unary, transition)
+        theta[t, i, j] scores moving into state i from j; unary is (B, T, S) or (T, S), transition (S, S). Here a pair
+        is expanded.
+    gamma : float > 0, or JAX scalar, default 1.0
+        Smoothing; a JAX scalar has derivatives.
+    regularizer : {"entropy", "l2", None}
+    lengths : int array of shape (B,), optional
+        True numbers of steps.
+    n_jobs : int, optional
+        Threads.
+
+    Returns
+    -------
+    E : array of the shape of theta, or of the unary of the pair
+        Probabilities of moves, or of states.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `soft_dtw_loss`.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> from sdtwkit.jax import chain_marginals
+    >>> unary = jnp.array([[0.0, 0.5], [0.0, 2.0]])
+    >>> chain_marginals((unary, jnp.zeros((2, 2))), regularizer="l2").tolist()
+    [[0.25, 0.75], [0.0, 1.0]]
+    """
+    pair = isinstance(theta, (tuple, list))
+    theta = _expanded(*theta) if pair else jnp.asarray(theta)
+    single = theta.ndim == 3
+    theta = theta[None] if single else theta
+    theta = theta.astype(jnp.promote_types(theta.dtype, jnp.float32))
+    if not _constant(gamma):  # E(theta; gamma) = E(theta / gamma; 1)
+        forbidden = jnp.isinf(theta)
+        theta = jnp.where(forbidden, theta, jnp.where(forbidden, 0, theta) / gamma)
+    shared = {} if lengths is None else {"lengths": jnp.asarray(lengths).reshape(-1)}
+    number = float(gamma) if _constant(gamma) else 1.0
+    E = _marginals((number, regularizer, n_jobs), theta, shared)
+    E = E.sum(axis=-1) if pair else E
+    return E[0] if single else E
+
+
+def _expanded(unary, transition):
+    """`sdtwkit.dp.chain_potentials`, in operations of JAX."""
+    unary, transition = jnp.asarray(unary), jnp.asarray(transition)
+    theta = unary[..., None] + transition
+    from_the_first = jnp.arange(len(transition)) == 0
+    begin = jnp.where(from_the_first, unary[..., :1, :, None], -jnp.inf)
+    return jnp.concatenate([begin, theta[..., 1:, :, :]], axis=-3)

@@ -23,10 +23,10 @@ from . import _adapters, costs, series
 from ._adapters import ONE_SIDED
 from ._options import UNIT_WEIGHTS
 from ._words import wrong_choice
-from .dp import CTC
+from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
-__all__ = ["CTCLoss", "DecDTW", "SoftAlignment", "SoftDTWLoss"]
+__all__ = ["CTCLoss", "ChainMarginals", "DecDTW", "SoftAlignment", "SoftDTWLoss"]
 
 
 class _Options(NamedTuple):
@@ -823,3 +823,103 @@ def _floating(x, y):
     elif not dtype.is_floating_point:
         dtype = torch.float64
     return x.to(dtype), y.to(dtype)
+
+
+# ---- chains
+
+_CHAIN_SCHEMA = "Tensor theta, Tensor? transition, Tensor? lengths, Tensor gamma, str? regularizer"
+
+
+def _chain(theta, transition, lengths, gamma, regularizer):
+    """-> ChainDP, its potentials, keyword arguments."""
+    dp = ChainDP(float(gamma), regularizer=regularizer, n_jobs=torch.get_num_threads())
+    potentials = _array(theta) if transition is None else (_array(theta), _array(transition))
+    return dp, potentials, {"lengths": _array(lengths)}
+
+
+@_operator("chain_marginals", f"({_CHAIN_SCHEMA}) -> Tensor")
+def _chain_marginals(theta, *rest):
+    dp, potentials, lengths = _chain(theta, *rest)
+    return _tensor(dp.marginals(potentials, **lengths), theta)
+
+
+@_operator("chain_marginals_vjp", f"(Tensor cotangent, {_CHAIN_SCHEMA}) -> (Tensor, Tensor)")
+def _chain_marginals_vjp(cotangent, theta, *rest):
+    dp, potentials, lengths = _chain(theta, *rest)
+    found = dp.marginals_vjp(potentials, _array(cotangent), **lengths)
+    unary, transition = found if isinstance(found, tuple) else (found, None)
+    return _tensor(unary, theta), _tensor(transition, theta)
+
+
+@_chain_marginals.register_fake
+def _(theta, *rest):
+    return theta.new_empty(theta.shape)
+
+
+@_chain_marginals_vjp.register_fake
+def _(cotangent, theta, transition, *rest):
+    return theta.new_empty(theta.shape), theta.new_empty(0 if transition is None else transition.shape)
+
+
+def _chain_backward(ctx, cotangent):
+    (theta, transition, *rest), _ = _kept(ctx)
+    if cotangent is None:
+        return None, None, None, None, None
+    found = _chain_marginals_vjp(cotangent, theta, transition, *rest)
+    return found[0], None if transition is None else found[1], None, None, None
+
+
+_chain_marginals.register_autograd(_chain_backward, setup_context=lambda ctx, inputs, output: _keep(ctx, inputs))
+_not_differentiable(_chain_marginals_vjp, 1)
+
+
+class ChainMarginals(_Module):
+    """Marginals of the smoothed law of state sequences, a differentiable output: structured attention.
+
+    Parameters
+    ----------
+    gamma : float > 0 or tensor, default 1.0
+        Smoothing; one that requires grad gets its gradient.
+    regularizer : {"entropy", "l2", None}
+
+    Notes
+    -----
+    Called with potentials theta (B, T, S, S) or (T, S, S), where theta[t, i, j] scores moving into state i from j; or
+    with a pair (unary, transition), (B, T, S) or (T, S), and (S, S), which is never expanded. ``lengths`` (B,) are true
+    numbers of steps. Gives E of the shape of theta, or of the unary of the pair: probabilities of moves, or of states.
+    A loss on E has exact gradients; second ones raise.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sdtwkit.torch import ChainMarginals
+    >>> unary = torch.tensor([[0.0, 0.5], [0.0, 2.0]], requires_grad=True)
+    >>> ChainMarginals(regularizer="l2")((unary, torch.zeros(2, 2))).detach()
+    tensor([[0.2500, 0.7500],
+            [0.0000, 1.0000]])
+    """
+
+    def __init__(self, gamma=1.0, *, regularizer="entropy"):
+        super().__init__()
+        self._set("gamma", gamma)
+        self.regularizer = regularizer
+
+    def extra_repr(self):
+        return f"gamma={self.gamma}, regularizer={self.regularizer!r}"
+
+    def forward(self, theta, lengths=None):
+        pair = isinstance(theta, (tuple, list))
+        theta, transition = theta if pair else (theta, None)
+        _on_cpu(theta, "theta")
+        theta, other = _floating(theta, transition if pair else theta)
+        transition, gamma = (other if pair else None), self.gamma
+        gamma = gamma if isinstance(gamma, torch.Tensor) else _number(gamma)
+        if _wanted(gamma):  # E(theta; gamma) = E(theta / gamma; 1)
+            theta, transition = (
+                one
+                if one is None
+                else torch.where(torch.isinf(one), one, torch.where(torch.isinf(one), 0, one) / gamma)
+                for one in (theta, transition)
+            )
+            gamma = torch.ones_like(gamma)
+        return _chain_marginals(theta, transition, _lengths(lengths), gamma, self.regularizer)

@@ -1,4 +1,4 @@
-"""dec_dtw of sdtwkit.jax: the library's results, with derivatives, under jit and vmap."""
+"""dec_dtw and chain_marginals of sdtwkit.jax: the library's results, with derivatives, under jit and vmap."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ if jax:
     import jax.numpy as jnp
     from jax.test_util import check_grads
 
-    from sdtwkit.jax import dec_dtw
+    from sdtwkit.jax import chain_marginals, dec_dtw
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,39 @@ def test_warps_under_vmap(rng):
     ragged = dec_dtw(x, y, x_lengths=[12, 8], y_lengths=[9, 6])
     assert_allclose(ragged[1, :6], sdtwkit.dec_dtw(x[1, :8], y[1, :6]).values, atol=1e-14)
     assert not ragged[1, 6:].any()
+
+
+# ---- chains
+
+
+@pytest.mark.parametrize("regularizer", ["entropy", "l2", None])
+@pytest.mark.parametrize("form", ["full", "pair"])
+def test_marginals_are_those_of_the_library(form, regularizer, rng):
+    theta = rng.normal(size=(2, 4, 3, 3)) if form == "full" else (rng.normal(size=(2, 4, 3)), rng.normal(size=(3, 3)))
+    found = jax.jit(lambda theta: chain_marginals(theta, 0.7, regularizer=regularizer, lengths=[4, 2]))(theta)
+    dp = sdtwkit.dp.ChainDP(0.7, regularizer=regularizer)
+    assert_allclose(found, dp.marginals(theta, lengths=[4, 2]), atol=1e-14)
+    single = theta[0] if form == "full" else (theta[0][0], theta[1])
+    assert_allclose(chain_marginals(single, 0.7, regularizer=regularizer), dp.marginals(single), atol=1e-14)
+
+
+@pytest.mark.parametrize("form", ["full", "pair"])
+def test_derivatives_of_marginals(form, rng):
+    theta = rng.normal(size=(2, 4, 3, 3)) if form == "full" else (rng.normal(size=(2, 4, 3)), rng.normal(size=(3, 3)))
+    check_grads(lambda theta, gamma: chain_marginals(theta, gamma), (theta, jnp.array(0.7)), 1, "rev", 1e-6, 1e-6)
+
+
+def test_marginals_under_vmap(rng):
+    """A transition for each."""
+    unary, transitions = rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 3, 3))
+    together = jax.vmap(lambda *pair: chain_marginals(pair))(unary, transitions)
+    for k in range(5):
+        assert_allclose(together[k], sdtwkit.dp.ChainDP().marginals((unary[k], transitions[k])), atol=1e-14)
+
+
+def test_forbidden_moves_stay_forbidden_when_gamma_learns(rng):
+    theta = rng.normal(size=(4, 3, 3))
+    theta[:, 0, 2] = -np.inf
+    gradients = jax.grad(lambda *a: (chain_marginals(*a) ** 2).sum(), (0, 1))(jnp.asarray(theta), jnp.array(0.7))
+    assert all(jnp.isfinite(gradient).all() for gradient in gradients)
+    assert not gradients[0][:, 0, 2].any()

@@ -1,4 +1,4 @@
-"""DecDTW of sdtwkit.torch: the library's results, with derivatives that autograd can check."""
+"""DecDTW and ChainMarginals of sdtwkit.torch: the library's results, with derivatives that autograd can check."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import sdtwkit
 
 torch = pytest.importorskip("torch", reason="the modules are torch modules")
 if torch:
-    from sdtwkit.torch import DecDTW
+    from sdtwkit.torch import ChainMarginals, DecDTW
 
 # ---- continuous warps
 
@@ -107,7 +107,55 @@ def test_the_solution_that_is_kept_does_not_share_the_memory_of_the_signals(rng)
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-# ---- all
+# ---- chains
+
+
+def potentials(rng, form):
+    """theta (2, 4, 3, 3), or a pair; leaves that require grad."""
+    shapes = [(2, 4, 3, 3)] if form == "full" else [(2, 4, 3), (3, 3)]
+    return [torch.tensor(rng.normal(size=shape), requires_grad=True) for shape in shapes]
+
+
+def given(tensors):
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+@pytest.mark.parametrize("regularizer", ["entropy", "l2", None])
+@pytest.mark.parametrize("form", ["full", "pair"])
+def test_marginals_are_those_of_the_library(form, regularizer, rng):
+    tensors = potentials(rng, form)
+    lengths = [4, 2]
+    E = ChainMarginals(0.7, regularizer=regularizer)(given(tensors), lengths)
+    arrays = given([tensor.detach().numpy() for tensor in tensors])
+    dp = sdtwkit.dp.ChainDP(0.7, regularizer=regularizer)
+    assert_allclose(E.detach().numpy(), dp.marginals(arrays, lengths=lengths), rtol=0, atol=0)
+    single = ChainMarginals(0.7, regularizer=regularizer)(given([tensors[0][1, :2], *tensors[1:]]))
+    torch.testing.assert_close(single, E[1, :2])
+
+
+@pytest.mark.parametrize("form", ["full", "pair"])
+def test_gradcheck_of_marginals(form, rng):
+    tensors, gamma = potentials(rng, form), torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+
+    def marginals(*arguments):
+        *theta, gamma = arguments
+        return ChainMarginals(gamma)(given(theta))
+
+    assert torch.autograd.gradcheck(marginals, (*tensors, gamma.detach()), atol=1e-7)
+    assert torch.autograd.gradcheck(marginals, (*tensors, gamma), atol=1e-7)
+
+
+def test_forbidden_moves_stay_forbidden_when_gamma_learns(rng):
+    theta = rng.normal(size=(4, 3, 3))
+    theta[:, 0, 2] = -np.inf
+    theta, gamma = torch.tensor(theta, requires_grad=True), torch.tensor(0.7, requires_grad=True)
+    E = ChainMarginals(gamma)(theta)
+    assert not E[:, 0, 2].any()
+    gradients = torch.autograd.grad(E.square().sum(), (theta, gamma))
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+
+
+# ---- both
 
 
 def warped(rng):
@@ -115,7 +163,11 @@ def warped(rng):
     return DecDTW(0.05), (x, y)
 
 
-@pytest.mark.parametrize("build", [warped])
+def chained(rng):
+    return ChainMarginals(0.7), tuple(potentials(rng, "full"))
+
+
+@pytest.mark.parametrize("build", [warped, chained])
 def test_compiled_modules_are_the_same(build, rng):
     module, arguments = build(rng)
 
@@ -128,7 +180,7 @@ def test_compiled_modules_are_the_same(build, rng):
         torch.testing.assert_close(got, wanted, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("build", [warped])
+@pytest.mark.parametrize("build", [warped, chained])
 def test_second_derivatives_raise(build, rng):
     module, arguments = build(rng)
     gradients = torch.autograd.grad(module(*arguments).square().sum(), arguments, create_graph=True)
@@ -136,7 +188,7 @@ def test_second_derivatives_raise(build, rng):
         torch.autograd.grad(sum(gradient.square().sum() for gradient in gradients), arguments)
 
 
-@pytest.mark.parametrize("build", [warped])
+@pytest.mark.parametrize("build", [warped, chained])
 def test_half_precision_computes_in_single(build, rng):
     module, arguments = build(rng)
     half = [argument.detach().to(torch.bfloat16) for argument in arguments]
