@@ -21,7 +21,7 @@ from ._words import check_count, check_real, wrong_choice
 STEP_WEIGHTS = {
     "unit": (1.0, 1.0, 1.0),
     "unbiased": (1.0, 2.0, 1.0),  # n = m: a diagonal step costs as much as the two steps that it cuts short
-    "staying": (1.0, 1.0, 0.1),  # n >> m: to stay on a target is nearly free
+    "staying": (1.0, 1.0, 0.1),  # n >> m: to stay on a target is nearly free; surer with a weight below m / n
 }
 
 
@@ -367,7 +367,8 @@ class AdaptiveSchedule:
     As in deterministic annealing: while the training still sharpens the alignment at this gamma, gamma stays; once it
     does not, gamma falls. The statistic needs no strong labels: the row entropy of the expected alignment
     (`alignment_diagnostics`), or the expected cost <E, C>. A single batch is noisy, so the mean of `patience` updates
-    is compared with the lowest such mean at this gamma.
+    is compared with the lowest such mean at this gamma. A training that has not begun to learn stands still, too: leave
+    out updates in which the alignments are collapsed.
 
     Parameters
     ----------
