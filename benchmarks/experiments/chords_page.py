@@ -72,5 +72,5 @@ def findings(results):
         ".004, .084).\n"
         f"* Ragged targets are {loss('ragged')} behind with unit weights, {loss('ragged-weights')} with step weights.\n"
         f"* CTC is {loss('ctc')} behind. The blank, whose score is the same in all frames, is more probable than every "
-        f"chord in {blank:.0%} of them: it accounts for most frames, and the templates learn from few."
+        f"chord in {blank:.0%} of them."
     )
