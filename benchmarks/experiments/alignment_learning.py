@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.experiments import training
 from sdtwkit import dec_dtw, dtw_path, soft_dtw_value_and_grad
 from sdtwkit.audio import log_frequency_features
 from sdtwkit.datasets import load_bach_chorales, note_roll, render_performance
@@ -201,24 +202,17 @@ def soft_dtw_loss(piece, parameters, settings):
     return value / n, pulled_back(piece, by_audio / n, np.zeros_like(score))
 
 
-def trained(loss, pieces, settings, seed, parameters):
-    """Adam on batches drawn at random, with a step that shrinks to 0."""
-    rng = np.random.default_rng(seed)
-    mean, square = ([np.zeros_like(part) for part in parameters] for _ in range(2))
-    for update in range(settings.updates):
-        drawn = rng.choice(len(pieces), size=min(settings.batch, len(pieces)), replace=False)
-        gradients = [loss(pieces[k], parameters, settings)[1] for k in drawn]
-        step = settings.learning_rate * (1 - update / settings.updates)
-        parts = []
-        for k, part in enumerate(parameters):
-            gradient = np.mean([by[k] for by in gradients], axis=0)
-            mean[k] = 0.9 * mean[k] + 0.1 * gradient
-            square[k] = 0.99 * square[k] + 0.01 * gradient**2
-            direction = mean[k] / (1 - 0.9 ** (update + 1))
-            size = np.sqrt(square[k] / (1 - 0.99 ** (update + 1)))
-            parts.append(part - step * direction / (size + 1e-8))
-        parameters = Parameters(*parts)
-    return parameters
+def trained(loss, pieces, settings, seed, start):
+    """Parameters learned by Adam on batches drawn at random."""
+    return training.learned(
+        lambda parameters, piece: loss(piece, parameters, settings),
+        start,
+        pieces,
+        steps=settings.updates,
+        batch=settings.batch,
+        rate=settings.learning_rate,
+        rng=np.random.default_rng(seed),
+    )
 
 
 def along_the_truth(pieces):
@@ -271,13 +265,13 @@ def judged(measure, piece, values):
 
 def learned(method, seed, settings):
     """-> Parameters of a method: "raw", "along", "soft" or "time"."""
-    training, validation, _ = pieces(seed, settings)
+    train, validation, _ = pieces(seed, settings)
     if method == "time":
-        return trained(time_error_loss, training, settings, seed, raw())
+        return trained(time_error_loss, train, settings, seed, raw())
     found = {
         "raw": raw,
-        "along": lambda: along_the_truth(training),
-        "soft": lambda: trained(soft_dtw_loss, training, settings, seed, raw()._replace(scales=np.ones(2))),
+        "along": lambda: along_the_truth(train),
+        "soft": lambda: trained(soft_dtw_loss, train, settings, seed, raw()._replace(scales=np.ones(2))),
     }[method]()
     return with_best_reg(found, validation, settings)
 
