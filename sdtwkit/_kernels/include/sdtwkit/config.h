@@ -19,7 +19,7 @@
 #define SDTW_IVDEP
 #endif
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__CUDACC_RTC__)
 #define SDTW_NOINLINE __attribute__((noinline))
 #elif defined(_MSC_VER)
 #define SDTW_NOINLINE __declspec(noinline)
@@ -43,10 +43,21 @@
 #include <cstring>
 #endif
 
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && !defined(__CUDACC__) && !defined(__CUDACC_RTC__)
 #pragma GCC diagnostic ignored "-Wpsabi"  // vectors travel between inlined functions only
 #endif
 
 namespace sdtw {
+#if defined(__CUDACC_RTC__)  // which has no standard headers
+using Index = long long;
+using Int32 = int;
+using Int64 = long long;
+using UInt64 = unsigned long long;
+#else
 using Index = std::ptrdiff_t;
+using Int32 = std::int32_t;
+using Int64 = std::int64_t;
+using UInt64 = std::uint64_t;
+using std::memcpy;
+#endif
 }

@@ -11,7 +11,7 @@ template <class T> SDTW_FN T max2(T a, T b) { return a > b ? a : b; }
 
 template <class To, class From> SDTW_FN To bit_cast(From x) {
   To y;
-  std::memcpy(&y, &x, sizeof y);
+  memcpy(&y, &x, sizeof y);
   return y;
 }
 
@@ -22,7 +22,7 @@ template <class To, class From> SDTW_FN To bit_cast(From x) {
 template <class T> struct Real;
 
 template <> struct Real<double> {
-  using Bits = std::int64_t;
+  using Bits = Int64;
   using Exponent = double;
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
   static constexpr Bits magic_bits = 0x4338000000000000LL;
@@ -38,7 +38,7 @@ template <> struct Real<double> {
   // 2^(e - top), e <= top, an exact 0 below 2^-1022: exp2_biased(e + exp2_bias(top)).
   SDTW_FN static Exponent exp2_bias(Exponent top) { return (magic + 1023.0) - top; }
   SDTW_FN static double exp2_biased(Exponent x) {
-    return unbits(static_cast<Bits>(static_cast<std::uint64_t>(bits(max2(x, magic))) << 52));
+    return unbits(static_cast<Bits>(static_cast<UInt64>(bits(max2(x, magic))) << 52));
   }
   SDTW_FN static double exp2_difference(Exponent e, Exponent top) {
     return exp2_biased(max2(e - top, -1023.0) + (magic + 1023.0));
@@ -47,8 +47,8 @@ template <> struct Real<double> {
 };
 
 template <> struct Real<float> {
-  using Bits = std::int32_t;
-  using Exponent = std::int32_t;
+  using Bits = Int32;
+  using Exponent = Int32;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23
   static constexpr Bits fraction_mask = 0x007fffff, one_bits = 0x3f800000;
   static constexpr int fraction_width = 23;

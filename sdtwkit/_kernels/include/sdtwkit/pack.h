@@ -135,11 +135,8 @@ template <class T> class Pack {
 
   // The admissible columns of a row (whatever a mask says further).
   void columns_of(Index row, Index p, Index& from, Index& to) const {
-    from = 0, to = m[p] - 1;
-    if (plan.request.radius < 0) return;
-    const Index r = std::min(Index(plan.request.radius), n[p] + m[p]);
-    from = std::max(from, row - r - std::max(n[p] - m[p], Index(0)));
-    to = std::min(to, row + r + std::max(m[p] - n[p], Index(0)));
+    const Columns c = admissible_columns(row, n[p], m[p], Index(plan.request.radius));
+    from = c.first, to = c.last;
   }
 
  private:

@@ -12,6 +12,14 @@
 
 namespace sdtw {
 
+// The columns [first, last] of a row that a Sakoe-Chiba band admits; a negative radius is no band.
+struct Columns { Index first, last; };
+SDTW_FN Columns admissible_columns(Index row, Index n, Index m, Index radius) {
+  if (radius < 0) return {0, m - 1};
+  const Index r = min2(radius, n + m);
+  return {max2(Index(0), row - r - max2(n - m, Index(0))), min2(m - 1, row + r + max2(m - n, Index(0)))};
+}
+
 // Forward. With unit weights the cost is paid once after the reduction: mu(a + c) = mu(a) + c.
 template <bool Masked, bool Weighted, class Op, class T = typename Op::Scalar>
 SDTW_FN Reduced<typename Op::State, T> forward_cell(const Op& op, typename Op::State left, typename Op::State diag,

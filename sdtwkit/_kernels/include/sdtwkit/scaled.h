@@ -13,14 +13,14 @@
 
 namespace sdtw {
 
-template <class T> struct Scaled { T mantissa; typename Real<T>::Exponent exponent; };
-template <class T> SDTW_FN Scaled<T> select(bool first, Scaled<T> a, Scaled<T> b) {
+template <class T, class E = typename Real<T>::Exponent> struct Scaled { T mantissa; E exponent; };
+template <class T, class E> SDTW_FN Scaled<T, E> select(bool first, Scaled<T, E> a, Scaled<T, E> b) {
   return {first ? a.mantissa : b.mantissa, first ? a.exponent : b.exponent};
 }
 
 template <class State, class T> struct ReducedTwo { State state; T first, second; };  // with probabilities
 
-template <class T> SDTW_FN Scaled<T> renormalised(Scaled<T> z) {
+template <class T, class E> SDTW_FN Scaled<T, E> renormalised(Scaled<T, E> z) {
   using R = Real<T>;
   const bool zero = z.mantissa == T(0);
   const typename R::Bits b = R::bits(z.mantissa);
