@@ -6,6 +6,8 @@ lengths. Options are checked in `_options`.
 """
 
 import functools
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Number
 from reprlib import repr as brief
@@ -13,7 +15,7 @@ from reprlib import repr as brief
 import numpy as np
 from numpy import isfinite, ndarray
 
-from ._words import special, wrong_type
+from ._words import mixed_devices, not_on_device, special, wrong_type
 
 # Which kernel dtype serves which NumPy dtype, by character code, so that byte order plays no part.
 _KERNEL_DTYPE = dict.fromkeys("?bBhHiIlLqQpPdg", np.dtype(np.float64)) | dict.fromkeys("ef", np.dtype(np.float32))
@@ -74,8 +76,8 @@ class Series:
 class Matrices:
     """Local costs of one pair or of a batch; read-only in spirit.
 
-    data : (B, n, m) C-contiguous float32 or float64; beyond the lengths it may hold anything.
-    rows, columns : (B,) int64, read-only, the true lengths.
+    data : (B, n, m) C-contiguous float32 or float64; beyond the lengths it may hold anything. A CuPy array stays one.
+    rows, columns : (B,) int64, read-only, the true lengths; on the device if they were given there.
     single : whether the caller gave one matrix (n, m).
     has_inf : whether a cell within the lengths is +inf, that is forbidden.
     """
@@ -138,6 +140,36 @@ class Potentials:
         return flat if self.transition is None else (flat, transition)
 
 
+# ---- the devices that arrays live on
+
+
+def namespace(array):
+    """The module whose arrays `array` belongs to: numpy, or cupy for those of a CUDA device."""
+    if type(array) is ndarray:
+        return np
+    cupy = sys.modules.get("cupy")  # loaded by whoever made the array; never by us
+    return cupy if cupy is not None and isinstance(array, cupy.ndarray) else np
+
+
+def on_device(array):
+    return namespace(array) is not np
+
+
+def device_of(array):
+    """A context in which CuPy computes where the array lies; for NumPy arrays one that does nothing."""
+    return array.device if on_device(array) else nullcontext()
+
+
+def check_one_place(arrays, names):
+    """Refuse arrays (or lists of them, checked before) of which some are NumPy's and some CuPy's."""
+    if "cupy" not in sys.modules:
+        return
+    places = [on_device(array[0] if type(array) is list else array) for array in arrays]
+    if any(places) and not all(places):
+        k = places.index(not places[0])
+        raise mixed_devices(names[k], places[k])
+
+
 # ---- series
 
 
@@ -176,6 +208,8 @@ def as_direction(value, series, name):
 def as_collection(X, lengths=None, name="X", dtype=None):
     """The argument of a collection function as Series; a 2-D array holds B univariate series."""
     raw, form = read_series(X, COLLECTION, name)
+    if on_device(raw[0] if form == "list" else raw):
+        raise not_on_device(f"this treatment of {name}")
     dtype = _common_dtype(raw, raw) if dtype is None else np.dtype(dtype)
     return _pack(raw, form, dtype, lengths, name, "lengths")
 
@@ -195,6 +229,7 @@ def as_collection_pair(X, Y, X_lengths=None, Y_lengths=None):
 def _pack_both(x, y, forms, x_lengths, y_lengths, names, lengths_names=(None, None)):
     x, x_form = read_series(x, forms, names[0])
     y, y_form = read_series(y, forms, names[1])
+    check_one_place((x, y), names)
     dtype = _common_dtype(x, y)
     x = _pack(x, x_form, dtype, x_lengths, names[0], lengths_names[0])
     return x, _pack(y, y_form, dtype, y_lengths, names[1], lengths_names[1])
@@ -214,7 +249,7 @@ def read_series(value, forms, name):
         return value, forms[value.ndim]  # nothing to read, and nothing wrong
     if isinstance(value, (list, tuple)) and not (value and isinstance(value[0], (Number, np.generic))):
         return _read_items(value, name), "list"
-    array = _read(value, name)
+    array = _read(value, name, device=True)
     form = forms.get(array.ndim)
     if form is None:
         flat = "(n,), (n, d)" if forms is PAIR else "(B, n)"
@@ -226,16 +261,20 @@ def read_series(value, forms, name):
 def _read_items(items, name):
     if not items:
         raise ValueError(f"{name} is an empty collection; expected at least one series")
-    arrays = [_read(item, f"{name}[{i}]") for i, item in enumerate(items)]
+    arrays = [_read(item, f"{name}[{i}]", device=True) for i, item in enumerate(items)]
+    check_one_place(arrays, [f"{name}[{i}]" for i in range(len(arrays))])
     for i, array in enumerate(arrays):
         if not 1 <= array.ndim <= 2:
             raise ValueError(f"{name}[{i}] has shape {array.shape}; expected (n, d) or (n,) for a series of a list")
     return arrays
 
 
-def _read(value, name):
-    """`value` as an ndarray of real numbers in its own dtype, copied only if it was no array."""
-    array = value if type(value) is ndarray else to_ndarray(value, name)
+def _read(value, name, device=False):
+    """`value` as an ndarray of real numbers in its own dtype, copied only if it was no array.
+
+    `device` : a CuPy array may stay one.
+    """
+    array = value if type(value) is ndarray or (device and on_device(value)) else to_ndarray(value, name)
     if array.dtype.char in _KERNEL_DTYPE:
         return array
     if array.ndim == 0:
@@ -249,6 +288,13 @@ def to_ndarray(value, name):
         raise ValueError(
             f"{name} is a tensor that requires grad, and a NumPy function would drop its gradient; use sdtwkit.torch, "
             f"or pass {name}.detach()"
+        )
+    if on_device(value):
+        raise not_on_device(f"taking {name} from a device")
+    if hasattr(value, "__cuda_array_interface__"):
+        raise TypeError(
+            f"{name}, of type {type(value).__name__}, lies on a CUDA device; expected a NumPy or a CuPy array "
+            '(cupy.asarray shares its memory; pip install "sdtwkit[gpu]")'
         )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{name} has masked entries; fill or drop them, or mark padding with lengths")
@@ -312,6 +358,12 @@ def _lay_out_list(arrays, dtype, name):
                 "the same number of channels"
             )
     lengths = np.array([shape[0] for shape in shapes], dtype=np.int64)
+    if on_device(arrays[0]):
+        with arrays[0].device:
+            data = namespace(arrays[0]).concatenate([array.reshape(len(array), -1) for array in arrays])
+        return Series(
+            _kernel_ready(data, dtype), _frozen(np.cumsum(lengths) - lengths), _frozen(lengths), "list", shapes
+        )
     # Written into an array of our own: concatenate alone keeps Fortran order where all items have it.
     data = np.empty((lengths.sum(), widths[0]), dtype)
     with np.errstate(over="ignore"):
@@ -321,6 +373,9 @@ def _lay_out_list(arrays, dtype, name):
 
 def _kernel_ready(array, dtype):
     """`array` itself if it has that dtype and is C-contiguous and aligned, else a copy that is."""
+    if type(array) is not ndarray and on_device(array):
+        with array.device:
+            return namespace(array).ascontiguousarray(array, dtype)
     flags = array.flags
     if array.dtype is dtype and flags.c_contiguous and flags.aligned:
         return array
@@ -332,8 +387,11 @@ def _all_finite(data):
     """Whether the C-contiguous `data` is finite throughout.
 
     Searching bytes takes a third of the time of isfinite(data).all() on a short series (0.3 us, NumPy 2.4, Zen 5), and
-    it cannot overflow as a sum would. Blocks keep the temporaries in the cache.
+    it cannot overflow as a sum would. Blocks keep the temporaries in the cache. An array on a device is taken at its
+    word: to look would be to wait for it. Its kernels turn what is not finite into a value of NaN.
     """
+    if type(data) is not ndarray and on_device(data):
+        return True
     if data.size <= 2**16:
         return 0 not in isfinite(data).tobytes()
     flat = data.reshape(-1)
@@ -361,7 +419,7 @@ _ZERO = _one(0)
 
 def _check_lengths(lengths, available, single, name, lengths_name, unit="rows", least=1):
     """-> (B,) int64 with least <= lengths <= available; for a single series a number will do."""
-    array = to_ndarray(lengths, lengths_name)
+    array = lengths if on_device(lengths) else to_ndarray(lengths, lengths_name)
     if single and array.ndim == 0:
         array = array.reshape(1)
     B = len(available)
@@ -369,6 +427,8 @@ def _check_lengths(lengths, available, single, name, lengths_name, unit="rows", 
         raise ValueError(f"{lengths_name} has shape {array.shape}; expected ({B},), one length for each of {B} series")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{lengths_name} has dtype {array.dtype}; expected integers")
+    if on_device(array):  # the kernels answer NaN for a length out of range
+        return _kernel_ready(array, np.int64)
     wrong = np.flatnonzero((array < least) | (array > available))
     if len(wrong):
         b = wrong[0]
@@ -413,7 +473,9 @@ def as_matrices(C, x_lengths=None, y_lengths=None, *, name="C", like=None, dtype
     `like` : the Matrices that C is a direction or a cotangent of. Shape, lengths and dtype are theirs, and C must be
     finite within the lengths.
     """
-    array = _read(C, name)
+    array = _read(C, name, device=True)
+    if like is not None and on_device(array) != on_device(like.data):
+        raise mixed_devices(name, on_device(array))
     if like is not None and array.shape != like.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {like.shape}, that of the costs it belongs to")
     if not 2 <= array.ndim <= 3 or 0 in array.shape:
@@ -709,9 +771,13 @@ def as_edge_costs(costs, name, n_edges, like=None):
 
 def as_prior(prior, shape, rows, columns, dtype):
     """(B or 1, n, m) of `dtype`, to be added to the costs of pairs with these lengths."""
-    array = _read(prior, "prior")
+    array = _read(prior, "prior", device=True)
     if array.shape not in (shape, shape[1:]):
         raise ValueError(f"prior has shape {array.shape}; expected (n, m) = {shape[1:]} or (B, n, m) = {shape}")
+    if on_device(array):
+        return _kernel_ready(array[None] if array.ndim == 2 else array, dtype)
+    if on_device(rows) or on_device(columns):  # lengths that nobody here knows
+        rows, columns = _equal(shape[0], shape[1]), _equal(shape[0], shape[2])
     if array.ndim == 2:  # one for all pairs, so read within the longest of them
         rows, columns = _frozen(rows.max(keepdims=True)), _frozen(columns.max(keepdims=True))
     data = _kernel_ready(array[None] if array.ndim == 2 else array, dtype)
@@ -757,13 +823,17 @@ def check_collection_cost(cost, X, Y):
         raise ValueError("this cost does not compare two series; expected one that does, by name or object")
     if cost.fused:  # defined everywhere
         return
+    if on_device(X.data):
+        raise not_on_device("this cost")
     name, Y = ("X", X) if Y is None else ("Y", Y)
     for b in range(len(Y)):
         cost.check(X.item(0), Y.item(b), f"{name}[{b}]")
 
 
 def narrowed(array, dtype):
-    """`array` in a narrower dtype, if that holds it."""
+    """`array` in a narrower dtype, if that holds it; on a device what it does not hold becomes infinite."""
+    if on_device(array):
+        return array.astype(dtype)
     with np.errstate(over="ignore"):
         narrow = array.astype(dtype)
     if (np.isfinite(array) & ~np.isfinite(narrow)).any():

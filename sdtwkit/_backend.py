@@ -6,6 +6,7 @@ one request to the kernels, and repeat it in float64 where float32 could not hol
 
 import functools
 import os
+import sys
 import threading
 from typing import NamedTuple
 
@@ -41,10 +42,28 @@ class Problem(NamedTuple):
     def n_pairs(self):
         return len(self.x_lengths if self.x_index is None else self.x_index)
 
-    def request(self, dtype):
+    @property
+    def data(self):
+        return self.given if self.x is None else self.x.data
+
+    @property
+    def arrays(self):
+        """The namespace of the data, and so of the results."""
+        return _arrays.namespace(self.data)
+
+    def table(self, shape, dtype):
+        """Room for a result of `shape` (B, n, m), zero where the kernels write nothing."""
+        if self.arrays is not np and self.recursion.radius < 0:
+            sides = zip((self.x_lengths, self.y_lengths), shape[1:], strict=True)
+            if all(type(lengths) is np.ndarray and (lengths == most).all() for lengths, most in sides):
+                return self.arrays.empty(shape, dtype)  # CUDA's write every cell
+        return self.arrays.zeros(shape, dtype)
+
+    def request(self, dtype, engine):
+        """What `engine` is asked for: the compiled kernels, or CUDA's."""
         rules = self.recursion
         usual = rules.usual
-        request = _kernels.Request(
+        request = engine.Request(
             dtype == _SINGLE,
             self.n_pairs,
             self.x_lengths,
@@ -90,6 +109,8 @@ def _is_tall(problem):
     left and up, which only the gradient of the hard operator shows.
     """
     if problem.x is None or problem.given is not None or problem.recursion.mask is not None:
+        return False
+    if problem.arrays is not np:  # where rows are cut into strips of 32, whatever the shape
         return False
     x, y = problem.x_lengths, problem.y_lengths
     if len(x) == len(y) == 1:  # as below, without the two microseconds of the sums
@@ -146,14 +167,15 @@ def _series_gradients(problem, n_jobs, sides):
 def _room_for_gradients(problem, dtype, sides=BOTH):
     """Zeros shaped as the data of x and of y; None for a side that is not wanted."""
     series = problem.x, problem.y
-    return tuple(np.zeros(s.data.shape, dtype) if wanted else None for s, wanted in zip(series, sides, strict=True))
+    zeros = problem.arrays.zeros
+    return tuple(zeros(s.data.shape, dtype) if wanted else None for s, wanted in zip(series, sides, strict=True))
 
 
 def matrix_gradients(problem, shape, n_jobs=1, visits=False):
     """(B,) values and d value / d C of `shape` (B, n, m); visits: the expected alignment instead."""
 
     def want(request, dtype):
-        gradient = np.zeros(shape, dtype)
+        gradient = problem.table(shape, dtype)
         request.want_gradient(gradient, visits)
         return (gradient,)
 
@@ -164,8 +186,8 @@ def products(problem, direction, n_jobs=1):
     """(B,) values, (B,) slopes <gradient, direction>, (B, n, m) gradients and Hessian products."""
 
     def want(request, dtype):
-        slope = np.zeros(problem.n_pairs, dtype)
-        gradient, product = np.zeros(direction.shape, dtype), np.zeros(direction.shape, dtype)
+        slope = problem.arrays.zeros(problem.n_pairs, dtype)
+        gradient, product = problem.table(direction.shape, dtype), problem.table(direction.shape, dtype)
         request.want_gradient(gradient)
         request.want_product(direction.astype(dtype, copy=False), slope, product)
         return slope, gradient, product
@@ -177,7 +199,7 @@ def sharp_values(problem, n_jobs=1):
     """(B,) slopes <d value / d C, C>, the expected costs of a path; +inf where none is admissible."""
 
     def want(request, dtype):
-        slope = np.zeros(problem.n_pairs, dtype)
+        slope = problem.arrays.zeros(problem.n_pairs, dtype)
         request.want_along_costs(slope)
         return (slope,)
 
@@ -188,7 +210,7 @@ def sharp_series_gradients(problem, n_jobs=1, sides=BOTH):
     """(B,) slopes <d value / d C, C>, and their gradients as `series_gradients` gives them."""
 
     def want(request, dtype):
-        slope, gradients = np.zeros(problem.n_pairs, dtype), _room_for_gradients(problem, dtype, sides)
+        slope, gradients = problem.arrays.zeros(problem.n_pairs, dtype), _room_for_gradients(problem, dtype, sides)
         request.want_along_costs(slope)
         request.want_series_gradients(*gradients)
         return slope, *gradients
@@ -200,7 +222,7 @@ def sharp_matrix_gradients(problem, shape, n_jobs=1):
     """(B,) slopes <d value / d C, C>, and their gradients with respect to C of `shape` (B, n, m)."""
 
     def want(request, dtype):
-        slope, gradient = np.zeros(problem.n_pairs, dtype), np.zeros(shape, dtype)
+        slope, gradient = problem.arrays.zeros(problem.n_pairs, dtype), problem.table(shape, dtype)
         request.want_along_costs(slope, gradient)
         return slope, gradient
 
@@ -209,7 +231,8 @@ def sharp_matrix_gradients(problem, shape, n_jobs=1):
 
 def _solve_sharp(problem, n_jobs, want):
     value, slope, *gradients = _solve(problem, n_jobs, want)
-    slope[value == np.inf] = np.inf
+    with _arrays.device_of(value):
+        slope[value == np.inf] = np.inf
     return slope, *gradients
 
 
@@ -217,8 +240,8 @@ def visit_vjp(problem, cotangent, n_jobs=1, to_series=False):
     """Gradient of <cotangent, E>: with respect to C (B, n, m), or to both series."""
 
     def want(request, dtype):
-        slope = np.zeros(problem.n_pairs, dtype)
-        product = None if to_series else np.zeros(cotangent.shape, dtype)
+        slope = problem.arrays.zeros(problem.n_pairs, dtype)
+        product = None if to_series else problem.table(cotangent.shape, dtype)
         request.want_product(cotangent.astype(dtype, copy=False), slope, product, unweighted=True)
         if not to_series:
             return (product,)
@@ -254,6 +277,8 @@ def parameter_gradients(problem):
 
 def paths(problem, samples=0, seed=0, n_jobs=1):
     """Per pair a list of paths (L, 2): the best one (samples=0, hard operator) or draws from the law; (B,) values."""
+    if problem.arrays is not np:
+        return _paths_on_device(problem, samples)
     rooms = problem.x_lengths + problem.y_lengths - 1  # paths are asked of paired collections only
     each = max(samples, 1)
     starts = np.cumsum(rooms * each) - rooms * each
@@ -270,6 +295,19 @@ def paths(problem, samples=0, seed=0, n_jobs=1):
         begins = range(start, start + each * room, room)
         found.append([cells[begin : begin + length].copy() for begin, length in zip(begins, row, strict=True)])
     return found, value
+
+
+def _paths_on_device(problem, samples):
+    """The best paths as the cells with a gradient, which a path meets row by row. Their number is waited for."""
+    if samples:
+        raise _words.not_on_device("drawing paths")
+    if problem.given is None:
+        shape = (problem.n_pairs, problem.x.n_rows, problem.y.n_rows)
+    else:
+        shape = (problem.n_pairs, *problem.given.shape[1:])
+    value, visits = matrix_gradients(problem, shape, visits=True)
+    with visits.device:
+        return [[problem.arrays.argwhere(visits[b] > 0)] for b in range(problem.n_pairs)], value
 
 
 def ctc(batch, blank, with_gradient, n_jobs=1):
@@ -293,11 +331,25 @@ def ctc(batch, blank, with_gradient, n_jobs=1):
 
 def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
+    data = problem.given if problem.x is None else problem.x.data
+    if type(data) is not np.ndarray and _arrays.on_device(data):
+        from . import _cuda
+
+        with data.device:  # where results are allocated and kernels launched
+            return _solve_by(_cuda, problem, n_jobs, want, _arrays.namespace(data).empty)
+    if "cupy" in sys.modules:
+        for name, array in (("window", problem.recursion.mask), ("prior", problem.given)):
+            if _arrays.on_device(array):
+                raise _words.mixed_devices(name, True)
+    return _solve_by(_kernels, problem, n_jobs, want, np.empty)
+
+
+def _solve_by(engine, problem, n_jobs, want, empty):
     n_threads, dtype, n_pairs = threads(n_jobs), problem.dtype, problem.n_pairs
     while True:
-        request = problem.request(dtype)
+        request = problem.request(dtype, engine)
         outputs = want(request, dtype)
-        value = np.empty(n_pairs, dtype)
+        value = empty(n_pairs, dtype)
         status = request.run(value, n_threads, level())
         if status == _kernels.DONE:
             break
@@ -492,11 +544,14 @@ def level():
 
 def info():
     """What `show_versions` prints of the engines."""
+    from . import _cuda
+
     built = _kernels.build_info()
     return {
         "instruction level": _kernels.LEVELS[level()],
         "OpenMP": f"{'yes' if built['openmp'] else 'no'}, {_kernels.max_threads()} threads",
         "compiler": built["compiler"],
+        "CUDA": _cuda.info(),
     }
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from ._arrays import to_ndarray
+from ._arrays import namespace, on_device, to_ndarray
 from ._words import check_integer, check_real, entries, wrong_choice
 
 DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
@@ -36,7 +36,7 @@ class Recursion(NamedTuple):
     steps: tuple  # of (di, dj)
     step_weights: tuple  # of floats, one a step
     radius: int  # -1: no band
-    mask: ndarray | None  # bool (1 or B, n, m), C-contiguous, True where admissible
+    mask: ndarray | None  # bool (1 or B, n, m), C-contiguous, True where admissible; CuPy's if it came so
     open_begin: int  # bits of the start set: 1 {(0, j)}, 2 {(i, 0)}; 0 the corner alone
     open_end: int  # bits of the end set: 1 {(n-1, j)}, 2 {(i, m-1)}; 0 the corner alone
     graph: Graph | None = None
@@ -182,14 +182,14 @@ def _check_step_weights(step_weights, n_steps):
 def _check_window(window):
     """-> (radius, None) or (-1, mask of shape (1 or B, n, m))."""
     expected = "None, an integer >= 0 or a boolean mask (n, m) or (B, n, m)"
-    if not isinstance(window, (list, tuple)) and np.ndim(window) == 0:
+    if not isinstance(window, (list, tuple)) and not on_device(window) and np.ndim(window) == 0:
         return min(check_integer(window, "window", expected, minimum=0), WIDEST), None
-    mask = to_ndarray(window, "window")
+    mask = window if on_device(window) else to_ndarray(window, "window")
     if mask.dtype != bool:
         raise TypeError(f"window is an array of dtype {mask.dtype}; expected {expected}")
     if not 2 <= mask.ndim <= 3 or 0 in mask.shape:
         raise ValueError(f"window is a mask of shape {mask.shape}; expected {expected}")
-    return -1, np.ascontiguousarray(mask[None] if mask.ndim == 2 else mask)
+    return -1, namespace(mask).ascontiguousarray(mask[None] if mask.ndim == 2 else mask)
 
 
 def _check_open(value, name):

@@ -80,3 +80,16 @@ def no_admissible_path(values, single):
 
 def not_single(*names):
     return ValueError(f"{' and '.join(names)} are collections; expected two single series, (n, d) or (n,)")
+
+
+def not_on_device(what):
+    return TypeError(f"{what} is not available for CuPy arrays; expected NumPy arrays, as cupy.asnumpy gives them")
+
+
+def mixed_devices(name, of_device):
+    came, others = ("a CuPy array", "not") if of_device else ("no CuPy array", "CuPy arrays")
+    return TypeError(f"{name} is {came}, the arrays it belongs to are {others}; expected all of them on one device")
+
+
+def other_device(name, came, expected):
+    return ValueError(f"{name} lies on CUDA device {came}, the data on device {expected}; expected all on one device")

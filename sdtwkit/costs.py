@@ -5,8 +5,19 @@ The equations are in `_local_costs`; here is the door to them, for one pair or a
 
 import numpy as np
 
-from ._arrays import PAIR, Matrices, Series, as_direction, as_matrices, as_series_pair, read_series
+from ._arrays import (
+    PAIR,
+    Matrices,
+    Series,
+    as_direction,
+    as_matrices,
+    as_series_pair,
+    namespace,
+    on_device,
+    read_series,
+)
 from ._local_costs import COSTS, Cost, FusedCost, Huber, NegativeLogLikelihood, Precomputed, get_cost
+from ._words import not_on_device
 
 __all__ = ["COSTS", "CostPairs", "FusedCost", "Huber", "cost_hvp", "cost_jvp", "cost_matrix", "cost_vjp", "get_cost"]
 
@@ -74,6 +85,8 @@ class CostPairs:
     def __init__(self, x, y, cost, x_lengths=None, y_lengths=None):
         self.cost = get_cost(cost)
         self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths)
+        if y is not None and not self.cost.fused and on_device(x.data):
+            raise not_on_device("this cost")
         self.dtype = x.dtype
         if y is None:
             self.single, self.ragged = x.single, False
@@ -86,6 +99,8 @@ class CostPairs:
             self.shape, self.lengths = (len(x), x.n_rows, y.n_rows), (x.lengths, y.lengths)
 
     def __iter__(self):
+        if on_device(self.x.data):
+            raise not_on_device("a local cost outside of an alignment")
         ys = [None] * len(self.x) if self.y is None else _items(self.y, self.y.data)
         return zip(_items(self.x, self.x.data), ys, strict=True)
 
@@ -95,7 +110,7 @@ class CostPairs:
 
     def table_of(self, items):
         """(B, n, m), the items (n_b, m_b) with zeros beyond them."""
-        table = np.zeros(self.shape, self.dtype)
+        table = namespace(self.x.data).zeros(self.shape, self.dtype)
         for view, item in zip(self.items_of(table), items, strict=True):
             view[...] = item
         return table
@@ -120,17 +135,28 @@ class CostPairs:
     def cotangents(self, G, name="G"):
         """G of each pair, (n_b, m_b); `name` is what errors call it."""
         if not self.ragged:
-            zeros = np.broadcast_to(np.zeros((), self.dtype), self.shape)
-            return self.items_of(as_matrices(G, name=name, like=Matrices(zeros, *self.lengths, self.single)).data)
+            return self.items_of(self.cotangent_table(G, name))
         if not isinstance(G, (list, tuple)) or len(G) != len(self.x):
             came = f"{len(G)} matrices" if isinstance(G, (list, tuple)) else f"of type {type(G).__name__}"
             raise ValueError(f"{name} is {came}; expected a list of {len(self.x)} matrices, one for each pair")
         return [self._cotangent(b, G[b], f"{name}[{b}]") for b in range(len(G))]
 
+    def cotangent_table(self, G, name="G"):
+        """(B, n, m) with the G of each pair; beyond the lengths it may hold anything."""
+        if self.ragged:
+            return self.table_of(self.cotangents(G, name))
+        like = Matrices(self._zeros(self.shape), *self.lengths, self.single)
+        return as_matrices(G, name=name, like=like).data
+
+    def _zeros(self, shape):
+        """Zeros where the pairs are, that take no room."""
+        arrays = namespace(self.x.data)
+        return arrays.broadcast_to(arrays.zeros((), self.dtype), shape)
+
     def _cotangent(self, b, G, name):
         rows, columns = (ends[b : b + 1] for ends in self.lengths)
-        zeros = np.broadcast_to(np.zeros((), self.dtype), (1, rows[0], columns[0]))
-        return as_matrices(G, name=name, like=Matrices(zeros, rows, columns, True)).data[0]
+        like = Matrices(self._zeros((1, rows[0], columns[0])), rows, columns, True)
+        return as_matrices(G, name=name, like=like).data[0]
 
     def tangents(self, dx, dy):
         """(dx, dy) of each pair; None is a direction of zeros."""

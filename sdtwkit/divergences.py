@@ -36,7 +36,10 @@ class Term(NamedTuple):
         rules = self.recursion
         left, _, up = rules.step_weights
         same_ends = {rules.open_begin, rules.open_end} <= {0, 3}
-        same_mask = rules.mask is None or np.array_equal(rules.mask, rules.mask.transpose(0, 2, 1))
+        # A mask on a device is not waited for: without symmetry both arguments' gradients are computed.
+        same_mask = rules.mask is None or (
+            not _arrays.on_device(rules.mask) and np.array_equal(rules.mask, rules.mask.transpose(0, 2, 1))
+        )
         return self.cost.symmetric and left == up and same_ends and same_mask
 
 
@@ -127,11 +130,12 @@ def soft_dtw_divergence(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs)
-    values = call.admissible(term_values(call.term, call.x, call.y, call.n_jobs))
-    if debias:
-        own = [call.admissible(self_values(call.term, side, call.n_jobs)) for side in (call.x, call.y)]
-        values -= 0.5 * (own[0] + own[1])
-    return call.answer(values)
+    with call.place():
+        values = call.admissible(term_values(call.term, call.x, call.y, call.n_jobs))
+        if debias:
+            own = [call.admissible(self_values(call.term, side, call.n_jobs)) for side in (call.x, call.y)]
+            values -= 0.5 * (own[0] + own[1])
+        return call.answer(values)
 
 
 def soft_dtw_divergence_value_and_grad(
@@ -190,15 +194,16 @@ def soft_dtw_divergence_value_and_grad(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = _Call(x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs)
-    values, grad_x, grad_y = term_value_and_grad(call.term, call.x, call.y, call.n_jobs)
-    call.admissible(values)
-    if debias:
-        x_values, half_x = self_value_and_grad(call.term, call.x, call.n_jobs, side=0)
-        y_values, half_y = self_value_and_grad(call.term, call.y, call.n_jobs, side=1)
-        values -= 0.5 * (call.admissible(x_values) + call.admissible(y_values))
-        grad_x -= half_x
-        grad_y -= half_y
-    return call.answer(values), *call.gradients(grad_x, grad_y)
+    with call.place():
+        values, grad_x, grad_y = term_value_and_grad(call.term, call.x, call.y, call.n_jobs)
+        call.admissible(values)
+        if debias:
+            x_values, half_x = self_value_and_grad(call.term, call.x, call.n_jobs, side=0)
+            y_values, half_y = self_value_and_grad(call.term, call.y, call.n_jobs, side=1)
+            values -= 0.5 * (call.admissible(x_values) + call.admissible(y_values))
+            grad_x -= half_x
+            grad_y -= half_y
+        return call.answer(values), *call.gradients(grad_x, grad_y)
 
 
 class _Call:
@@ -214,11 +219,16 @@ class _Call:
             check_self_terms(self.term, pairs.shape)
             check_domain(self.term, pairs.x, "x")
         if debias or kind == "mean":
-            self.x, self.y = self.x.astype(np.float64), self.y.astype(np.float64)
+            with self.place():
+                self.x, self.y = self.x.astype(np.float64), self.y.astype(np.float64)
+
+    def place(self):
+        """Where it is computed: the device of the series, if they lie on one."""
+        return _arrays.device_of(self.pairs.x.data)
 
     def admissible(self, values):
-        """(B,) values of a term, if every pair has a path."""
-        if np.isinf(values).any():
+        """(B,) values of a term, if every pair has a path; those of a device are not waited for."""
+        if not _arrays.on_device(values) and np.isinf(values).any():
             raise _words.no_admissible_path(values, self.pairs.single)
         return values
 

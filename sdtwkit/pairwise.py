@@ -187,10 +187,14 @@ def _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias=False):
     _arrays.check_collection_cost(term.cost, X, Y)
     dtype, within = X.dtype, Y is None
     if debias or term.kind == "mean":
-        X, Y = X.astype(np.float64), None if within else Y.astype(np.float64)
+        with _arrays.device_of(X.data):
+            X, Y = X.astype(np.float64), None if within else Y.astype(np.float64)
     Y, name = (X, "X") if within else (Y, "Y")
     _options.check_mask(term.recursion, 1, X.n_rows, Y.n_rows)
-    result = _result((len(X), len(Y)), dtype, out)
+    result = _result((len(X), len(Y)), dtype, out, X)
+    if _arrays.on_device(X.data):
+        _fill_on_device(result, X, Y, term, debias)
+        return result
     if debias:
         divergences.check_self_terms(term, (X.n_rows, Y.n_rows))
         divergences.check_domain(term, X, "X")
@@ -211,17 +215,48 @@ def _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias=False):
     return result
 
 
-def _result(shape, dtype, out):
-    """`out` if it fits, else a new array."""
+def _result(shape, dtype, out, X):
+    """`out` if it fits, else a new array, where X lies."""
+    arrays = _arrays.namespace(X.data)
     if out is None:
-        return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray):
-        raise _words.wrong_type(out, "out", f"a NumPy array of shape {shape} and dtype {dtype}")
+        with _arrays.device_of(X.data):
+            return arrays.empty(shape, dtype)
+    if not isinstance(out, arrays.ndarray):
+        kind = "a NumPy array" if arrays is np else "a CuPy array"
+        raise _words.wrong_type(out, "out", f"{kind} of shape {shape} and dtype {dtype}")
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"out has shape {out.shape} and dtype {out.dtype}; expected shape {shape} and dtype {dtype}")
-    if not out.flags.writeable:
+    if arrays is np and not out.flags.writeable:
         raise ValueError("out is read-only; expected an array that can be written to")
     return out
+
+
+# On a device one launch serves as many pairs as a quarter of a gigabyte has room for the rows between their strips.
+_DEVICE_NODES = 1 << 24
+
+
+def _fill_on_device(result, X, Y, term, debias):
+    """The whole matrix, many pairs a launch; nothing is waited for, so a pair without a path gets +inf (or NaN)."""
+    if debias:
+        divergences.check_self_terms(term, (X.n_rows, Y.n_rows))
+    arrays, triangular = _arrays.namespace(X.data), Y is X and term.symmetric
+    with _arrays.device_of(X.data):
+        if debias:
+            x_half = 0.5 * divergences.self_values(term, X)
+            y_half = x_half if Y is X else 0.5 * divergences.self_values(term, Y)
+        for rows in _cut(X, max(1, _DEVICE_NODES // (Y.n_rows * len(Y)))):
+            i, j = np.divmod(np.arange(rows.start * len(Y), rows.stop * len(Y)), len(Y))
+            if triangular:
+                i, j = i[j >= i], j[j >= i]
+            i, j = arrays.asarray(i), arrays.asarray(j)
+            values = divergences.term_values(term, X, Y, i=i, j=j)
+            if debias:
+                values -= x_half[i] + y_half[j]
+            result[i, j] = values
+            if triangular:
+                result[j, i] = values
+        if debias and Y is X:
+            arrays.fill_diagonal(result, 0)
 
 
 def _half_self_values(term, X, name, n_jobs):

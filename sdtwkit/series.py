@@ -36,7 +36,9 @@ class Call:
         self.problem = _backend.Problem(recursion, rows, columns, pairs.dtype, x, y, self.fused, given)
 
     def answer(self, values):
-        """(B,) values in the caller's form, once every pair has a path."""
+        """(B,) values in the caller's form, once every pair has a path; +inf on a device, which is not waited for."""
+        if type(values) is not np.ndarray and _arrays.on_device(values):
+            return values[0] if self.single else values
         if self.single:
             value = values[0]
             if value == np.inf and not self.given_costs:
@@ -60,8 +62,10 @@ class Call:
         return self.pairs.tables(flat)
 
     def pull_back(self, flat):
-        """d value / d C (B, n, m) -> gradients of the series."""
+        """d value / d C (B, n, m) -> gradients of the series; of given costs itself: it is 0 where they are +inf."""
         pairs = self.pairs
+        if self.given_costs:
+            return pairs.x.like(flat), None
         return pairs.gradients(
             pairs.cost.vjp(x_b, y_b, np.ascontiguousarray(G))
             for (x_b, y_b), G in zip(pairs, pairs.items_of(flat), strict=True)
@@ -400,7 +404,7 @@ def soft_dtw_alignment_vjp(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
-    cotangent = call.pairs.table_of(call.pairs.cotangents(cotangent, "cotangent"))
+    cotangent = call.pairs.cotangent_table(cotangent, "cotangent")
     if call.fused:
         grad_x, grad_y = _backend.visit_vjp(call.problem, cotangent, call.n_jobs, to_series=True)
         return call.pairs.x.like(grad_x), call.pairs.y.like(grad_y)
@@ -458,6 +462,8 @@ def soft_dtw_hvp(
     )
     call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
     pairs, cost = call.pairs, call.pairs.cost
+    if _arrays.on_device(pairs.x.data):
+        raise _words.not_on_device("soft_dtw_hvp")
     moves = list(pairs.tangents(dx, dy))
     direction = pairs.table_of(cost.jvp(*xy, *move) for xy, move in zip(pairs, moves, strict=True))
     _, _, gradient, product = _backend.products(call.problem, direction, call.n_jobs)

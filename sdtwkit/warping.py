@@ -163,6 +163,8 @@ def dec_dtw(
     if target_slope is not None:
         target_slope = _check_positive(target_slope, "target_slope")
     x, y = _arrays.as_series_pair(x, y, x_lengths, y_lengths)
+    if _arrays.on_device(x.data):
+        raise _words.not_on_device("dec_dtw")
     clock = _Clock(x, y, x_times, y_times, warp_times)
     rules = _Rules(clock, reg, band, slope_bounds, subsequence, target_slope, losses)
 

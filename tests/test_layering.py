@@ -17,7 +17,8 @@ FLOORS = [
     ["_kernels", "_words", "metrics"],  # numbers; sentences; errors of warps
     ["_arrays"],
     ["_options", "audio"],
-    ["_backend", "_local_costs", "datasets"],
+    ["_cuda", "_local_costs", "datasets"],
+    ["_backend"],
     ["costs", "dp"],
     ["series", "warping", "_blocks", "weak"],
     ["divergences"],
@@ -50,7 +51,8 @@ FOREIGN = {
     "sklearn": {"barycenters", "plotting"},
     "pandas": {"converters"},
 }
-FOREIGN |= {name: set() for name in ("cupy", "torch", "jax", "keras", "tensorflow")}
+FOREIGN["cupy"] = {"_cuda"}
+FOREIGN |= {name: set() for name in ("torch", "jax", "keras", "tensorflow")}
 # Estimators are classes of scikit-learn's, so these import it at once; they are themselves loaded at first use.
 ESTIMATORS = {
     "_estimators",
@@ -127,6 +129,7 @@ def test_nobody_imports_upward(relative):
         ("series.py", "from sdtwkit._kernels import alignment", "only {'_backend'} know the kernels"),
         ("costs.py", "try:\n    import torch.nn\nexcept ImportError: ...", "imports torch.nn as soon as"),
         ("costs.py", "def f():\n    import torch", "imports torch"),
+        ("_backend.py", "def f():\n    import cupy", "imports cupy"),
         ("_local_costs.py", "class A:\n    import scipy", "imports scipy as soon as"),
         ("barycenters.py", "from sklearn.base import clone", "imports sklearn.base.clone as soon as"),
         ("cluster.py", "import scipy.optimize", "imports scipy.optimize as soon as"),

@@ -6,8 +6,6 @@ a start to an end cell,
     V(i, j) = min_Omega { V(i - di, j - dj) + w C(i, j) : steps (di, dj) with weights w }.
 """
 
-import numpy as np
-
 from .. import _arrays, _backend, _options, _words
 
 
@@ -47,6 +45,11 @@ class AlignmentDP:
     arguments ``x_lengths`` and ``y_lengths`` of every method give the true sizes within a padded batch; what lies
     beyond is never read, and results are zero there. float32 costs give float32 results. Where no path is admissible,
     values are +inf and derivatives 0.
+
+    CuPy arrays are computed on their device and on the current stream, and give CuPy arrays. What would be an error is
+    then a value of NaN, since nothing waits for the device to see it: NaN or -inf among the costs of a pair, a length
+    on the device that is out of range. `decode` waits, to tell how long the paths are; `sample` and other steps than
+    the usual three are for NumPy arrays.
 
     References
     ----------
@@ -356,4 +359,4 @@ class AlignmentDP:
 
 def _answer(C, values):
     """(B,) values, or the only one of a single matrix."""
-    return values[0] if C.single else np.asarray(values)
+    return values[0] if C.single else values

@@ -1,0 +1,787 @@
+// Alignment on the GPU (math-alignment page, section 3; cells in recursion.h): values, gradients and
+// products with the Hessian of any number of pairs of any length.
+//
+// Every kernel runs as
+//     grid    any number of blocks: they take tasks from a queue
+//     block   one warp
+//     shared  static, a tile of costs or probabilities
+// and takes one `Arguments`; the launch code wraps the instances that it needs of the templates `forward`, `close` and
+// `backward` in kernels of that kind. A task is a strip of 32 rows of a pair. Lane l owns one row and runs l columns
+// behind lane 0: what it needs from above was computed by lane l - 1 one and two steps ago and comes by
+// shuffles, so nothing waits for a barrier and no length is too long. The bottom row of a strip goes to the
+// strip below through device memory; that strip may run while this one is still at work, kDepth steps behind.
+// The queue hands out strips in the order in which they depend on each other, so a warp that waits waits for a
+// warp that has begun, and the first of them waits for nobody: no launch can hang, whatever fits the device.
+//
+// Gradients take three sweeps: `forward` leaves the states of all lanes every kDepth steps, `backward` takes a
+// strip from its end, block after block: forward again from there, keeping the probabilities of the block in
+// shared memory, and back through it. Costs are read twice and gradients written once, by rows.
+//
+// All sums run in an order that the data alone decide: results repeat bitwise, on any device, with any grid.
+#include "sdtwkit/costs.h"
+#include "sdtwkit/device.h"
+
+namespace sdtw {
+
+struct Given {};  // in the place of a local cost of costs.h: there are no series, the costs are given
+template <class Cost> constexpr bool kFused = true;
+template <> constexpr bool kFused<Given> = false;
+
+// One line a field: the launch code reads the layout here. Every field takes 8 bytes.
+template <class T> struct Arguments {
+  Index pairs;
+  Index rows;                  // of the tables, at least the longest x
+  Index columns;
+  const Index* x_length;       // IN  (series,) or null: all are `rows` long
+  const Index* y_length;
+  const Index* x_index;        // IN  (pairs,) or null: pair b aligns series b
+  const Index* y_index;
+  const T* given;              // IN  (pairs or 1, rows, columns) local costs, or what is added to those of series
+  Index given_stride;          // 0: one matrix for all pairs
+  const unsigned char* mask;   // IN  (pairs or 1, rows, columns), 0 = forbidden, or null
+  Index mask_stride;
+  double cost_parameter;       // of the fused cost
+  Index channels;
+  const T* x;                  // IN  (samples, channels)
+  const T* y;
+  const Index* x_start;        // IN  (series,) first sample, or null: series b begins at sample b * rows
+  const Index* y_start;
+  Index radius;                // of the band; -1: none
+  double left;                 // step weights
+  double diag;
+  double up;
+  Index open_begin;            // bit 0: along y (the row), bit 1: along x (the column)
+  Index open_end;
+  double gamma;
+  double rate;                 // -log2(e)/gamma
+  double limit;                // a larger cost counts as this one
+  Index visits;                // the gradient is the expected alignment, also under weights
+  const T* direction;          // IN  (pairs, rows, columns) of the tangent, or null: along the costs
+  Index unweighted_direction;
+  Index* counters;             // WORK zero on entry, see `Counters`
+  void* edges;                 // WORK (pairs, strips or 1, columns) nodes: bottom rows of the strips
+  void* checkpoints;           // WORK (pairs, strips, blocks, 2, 32) nodes, for a gradient
+  void* ends;                  // WORK (pairs, end cells) nodes
+  Index node_bytes;            // that the three have room for
+  T* seed;                     // WORK (pairs, end cells) d value / d end argument, and in a second part its derivative
+  T* sent;                     // WORK (pairs, 2 or 4, columns) what a strip sends to the one above
+  T* value;                    // OUT (pairs,)
+  T* slope;                    // OUT (pairs,) directional derivative
+  T* gradient;                 // OUT (pairs, rows, columns) or null; beyond bands and lengths left as it was
+  T* product;                  // OUT (pairs, rows, columns) Hessian product, along the costs plus the gradient, or null
+  T* x_gradient;               // IN/OUT laid out as x, zero on entry, or null; under a direction of the product
+  T* y_gradient;
+};
+
+// ---- where things lie
+
+template <class T> constexpr int kDepth = 128 / sizeof(T);  // steps of a block: a row of its tile is 128 bytes
+constexpr int kPitch = kWarp + 1;                           // of a tile: rows and columns hit all banks
+template <class T> constexpr int kTile = kDepth<T> * kPitch;
+
+template <class T> SDTW_DEVICE Index strips_of(const Arguments<T>& a) { return (a.rows + kWarp - 1) / kWarp; }
+template <class T> SDTW_DEVICE Index blocks_of(const Arguments<T>& a) {
+  return (a.columns + kWarp - 1 + kDepth<T> - 1) / kDepth<T>;
+}
+template <class T> SDTW_DEVICE Index end_cells_of(const Arguments<T>& a) {
+  return a.open_end ? ((a.open_end & 1) ? a.columns : 0) + ((a.open_end & 2) ? a.rows : 0) : 1;
+}
+
+// counters: [0] whether a pair needs float64 exponents; [1..4] queues of the passes; from 8 on (pairs,) the
+// largest |cost| as bits; then for each pass (pairs, strips) how far the strips are.
+enum Pass { kForward = 0, kWideForward = 1, kBackward = 2, kWideBackward = 3 };
+template <class T> struct Counters {
+  Index *any_wide, *queue, *range, *progress;
+  SDTW_DEVICE Counters(const Arguments<T>& a, int pass)
+      : any_wide(a.counters), queue(a.counters + 1 + pass), range(a.counters + 8),
+        progress(a.counters + 8 + a.pairs + pass * a.pairs * strips_of(a)) {}
+};
+
+// Which arithmetic. For float32 and entropy there are two: the kernels of the narrow one come first, and those of
+// the wide one repeat the pairs whose range is too large for int32 exponents.
+template <class Op> struct Range { static constexpr bool narrow = false, wide = false; };
+template <> struct Range<EntropyMin<float>> { static constexpr bool narrow = true, wide = false; };
+template <> struct Range<WideEntropyMin> { static constexpr bool narrow = false, wide = true; };
+
+template <class T> SDTW_DEVICE HardMin<T> make(const Arguments<T>&, HardMin<T>*) { return {}; }
+template <class T> SDTW_DEVICE SparseMin<T> make(const Arguments<T>& a, SparseMin<T>*) {
+  return {T(a.gamma), T(1 / a.gamma)};
+}
+// rate in two parts, of which the second is what T loses of the first. (For float64 the rounding of 1/gamma is lost:
+// an error of 1e-16 of |C|/gamma in an exponent.)
+template <class Op, class T> SDTW_DEVICE void set_rates(Op& op, const Arguments<T>& a) {
+  op.gamma = T(a.gamma), op.inverse_gamma = T(1 / a.gamma);
+  op.rate = T(a.rate), op.rate_low = T(a.rate - double(T(a.rate)));
+}
+template <class T, bool Far> SDTW_DEVICE EntropyMin<T, Far> make(const Arguments<T>& a, EntropyMin<T, Far>*) {
+  EntropyMin<T, Far> op;
+  set_rates(op, a);
+  return op;
+}
+SDTW_DEVICE WideEntropyMin make(const Arguments<float>& a, WideEntropyMin*) {
+  WideEntropyMin op;
+  set_rates(op, a);
+  op.wide_rate = a.rate;
+  return op;
+}
+
+// A state, and its tangent where one is wanted.
+template <class Op, bool Tangents> struct Node {
+  typename Op::State state;
+  SDTW_DEVICE typename Op::Scalar moved() const { return 0; }
+  SDTW_DEVICE void move(typename Op::Scalar) {}
+};
+template <class Op> struct Node<Op, true> {
+  typename Op::State state;
+  typename Op::Scalar tangent;
+  SDTW_DEVICE typename Op::Scalar moved() const { return tangent; }
+  SDTW_DEVICE void move(typename Op::Scalar by) { tangent = by; }
+};
+template <class N, class State, class T> SDTW_DEVICE N node(State state, T tangent) {
+  N n;
+  n.state = state;
+  n.move(tangent);
+  return n;
+}
+template <class Op> SDTW_DEVICE Node<Op, false> load_node(const Node<Op, false>* p) { return {load_fresh(&p->state)}; }
+template <class Op> SDTW_DEVICE Node<Op, true> load_node(const Node<Op, true>* p) {
+  return {load_fresh(&p->state), load_fresh(&p->tangent)};
+}
+template <class Op> SDTW_DEVICE void store_node(Node<Op, false>* p, const Node<Op, false>& n) {
+  store_through(&p->state, n.state);
+}
+template <class Op> SDTW_DEVICE void store_node(Node<Op, true>* p, const Node<Op, true>& n) {
+  store_through(&p->state, n.state);
+  store_through(&p->tangent, n.tangent);
+}
+
+// Narrow and wide nodes differ in size; the places of a pair must not.
+template <class N, class T>
+SDTW_DEVICE N* nodes_of_pair(const Arguments<T>& a, void* base, Index pair, Index per_pair) {
+  return reinterpret_cast<N*>(static_cast<char*>(base) + pair * per_pair * a.node_bytes);
+}
+
+struct Pair {
+  Index id, x, y, n, m;  // of series x and y
+  bool broken;           // a length out of range: only a device array can bring one this far
+};
+template <class T> SDTW_DEVICE Pair pair_of(const Arguments<T>& a, Index id) {
+  Pair p = {id, a.x_index ? a.x_index[id] : id, a.y_index ? a.y_index[id] : id, a.rows, a.columns, false};
+  if (a.x_length) p.n = a.x_length[p.x];
+  if (a.y_length) p.m = a.y_length[p.y];
+  p.broken = p.n < 1 || p.n > a.rows || p.m < 1 || p.m > a.columns;
+  if (p.broken) p.n = p.m = 0;
+  return p;
+}
+
+// Rows [row, row + rows) of a pair, and the columns that hold an admissible cell of any of them.
+struct Strip {
+  Pair pair;
+  Index number, row;
+  int rows;
+  Index first, last;
+  SDTW_DEVICE Index steps() const { return last - first + rows; }
+  SDTW_DEVICE bool is_first() const { return number == 0; }
+  SDTW_DEVICE bool is_last() const { return row + rows == pair.n; }
+};
+template <class T> SDTW_DEVICE Strip strip_of(const Arguments<T>& a, const Pair& pair, Index number) {
+  Strip s;
+  s.pair = pair, s.number = number, s.row = number * kWarp;
+  s.rows = int(min2(Index(kWarp), pair.n - s.row));
+  s.first = admissible_columns(s.row, pair.n, pair.m, a.radius).first;
+  s.last = admissible_columns(s.row + s.rows - 1, pair.n, pair.m, a.radius).last;
+  return s;
+}
+
+// ---- the range of the costs, and those that are none
+
+constexpr Index kPoison = 0x7fffffffffffffffLL;  // NaN or -inf among the costs: the value is NaN
+
+// |c| as bits, which order as the numbers do.
+template <class T> SDTW_DEVICE Index measured(T c) {
+  if (c == Real<T>::infinity()) return 0;
+  const T size = c < 0 ? -c : c;
+  return size < Real<T>::infinity() ? Index(Real<T>::bits(size)) : kPoison;
+}
+template <class T> SDTW_DEVICE bool is_wide(const Arguments<T>& a, const Pair& p, Index range) {
+  if (range == kPoison) return false;
+  const double heaviest = max2(max2(a.left, a.up), max2(a.diag, 1.0));
+  const double turns = double(Real<T>::unbits(typename Real<T>::Bits(range))) * heaviest * -a.rate;
+  return !(turns * double(p.n + p.m) < Real<T>::exponent_limit && turns < double(Real<T>::magic) / 4);
+}
+// Whether the kernels of this operator are to serve a pair, once its range is known.
+template <class Op, class T> SDTW_DEVICE bool serves(const Arguments<T>& a, const Pair& p) {
+  if (!Range<Op>::narrow && !Range<Op>::wide) return true;
+  return is_wide(a, p, *static_cast<const volatile Index*>(a.counters + 8 + p.id)) == Range<Op>::wide;
+}
+
+// ---- costs of a block: tile[k * kPitch + l] is step t0 + k, lane l
+
+template <class Cost, class T> SDTW_DEVICE T cost_between(const T* x, const T* y, Index channels, T parameter) {
+  T sum = 0;
+  for (Index c = 0; c < channels; ++c) sum = Cost::add(sum, x[c], y[c], parameter);
+  sum = Cost::finish(sum);
+  return Cost::needs_cost ? T(sqrt(sum)) : sum;
+}
+template <class T> SDTW_DEVICE Index first_sample(const Index* start, Index series, Index length) {
+  return start ? start[series] : series * length;
+}
+
+// Calls body(slot of the tile, row in the strip, column) for the cells of a block, and outside(slot) for the rest of
+// its tile. Neighbouring lanes meet neighbouring columns: rows are read and written in one go.
+template <class T, class Body, class Outside>
+SDTW_DEVICE void each_cell(const Strip& s, Index t0, Body body, Outside outside) {
+  constexpr int D = kDepth<T>;
+#pragma unroll 4
+  for (int e = lane_of_thread(); e < D * kWarp; e += kWarp) {
+    const int r = e / D, k = e % D;
+    const Index column = s.first + t0 + (k - r);
+    if (r < s.rows && column >= s.first && column <= s.last) body(k * kPitch + r, r, column);
+    else outside(k * kPitch + r);
+  }
+}
+
+// Fills a tile with costs, +inf where there is no cell or it is forbidden; returns the lane's measure of them.
+template <class Cost, class T>
+SDTW_DEVICE Index load_costs(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile) {
+  const Pair& p = s.pair;
+  const T infinity = Real<T>::infinity();
+  const T* given = a.given ? a.given + p.id * a.given_stride + s.row * a.columns : nullptr;
+  const unsigned char* mask = a.mask ? a.mask + p.id * a.mask_stride + s.row * a.columns : nullptr;
+  const T *x = nullptr, *y = nullptr;
+  if constexpr (kFused<Cost>) {
+    x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * a.channels;
+    y = a.y + first_sample<T>(a.y_start, p.y, a.columns) * a.channels;
+  }
+  const T limit = a.limit < double(Real<T>::infinity()) ? T(a.limit) : infinity;
+  Index measure = 0;
+  each_cell<T>(s, t0, [&](int slot, int r, Index column) {
+    T c = 0;
+    if constexpr (kFused<Cost>) {
+      c = cost_between<Cost>(x + r * a.channels, y + column * a.channels, a.channels, T(a.cost_parameter));
+      if (!(c < infinity)) measure = kPoison;  // samples that are not finite, or too far apart
+    }
+    if (given) c += given[r * a.columns + column];
+    measure = max2(measure, measured(c));
+    if (c < infinity) c = min2(max2(c, -limit), limit);
+    bool admitted = true;
+    if (a.radius >= 0) {
+      const Columns admissible = admissible_columns(s.row + r, p.n, p.m, a.radius);
+      admitted = column >= admissible.first && column <= admissible.last;
+    }
+    if (mask) admitted = admitted && mask[r * a.columns + column];
+    tile[slot] = admitted ? c : infinity;
+  }, [&](int slot) { tile[slot] = infinity; });
+  return measure;
+}
+
+// The direction of the tangent over the same cells; along the costs, 0 where they forbid one. A lane looks only at those
+// costs that it filled in itself.
+template <class T> SDTW_DEVICE void load_direction(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile,
+                                                   Shared<T> costs) {
+  const T* direction = a.direction ? a.direction + (s.pair.id * a.rows + s.row) * a.columns : nullptr;
+  each_cell<T>(s, t0, [&](int slot, int r, Index column) {
+    const T c = costs[slot];
+    tile[slot] = direction ? direction[r * a.columns + column] : c < Real<T>::infinity() ? c : T(0);
+  }, [&](int slot) { tile[slot] = T(0); });
+}
+
+template <class T>
+SDTW_DEVICE void write_tile(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile, T* table) {
+  T* rows = table + (s.pair.id * a.rows + s.row) * a.columns;
+  each_cell<T>(s, t0, [&](int slot, int r, Index column) { rows[r * a.columns + column] = tile[slot]; }, [](int) {});
+}
+
+// ---- the row above a strip, the row it leaves, its end cells
+
+// The node of the row above a strip in a column: a start, what the strip above left, or nothing.
+template <class Op, bool Tangents, class T>
+SDTW_DEVICE Node<Op, Tangents> node_above(const Arguments<T>& a, const Op& op, const Strip& s,
+                                          const Node<Op, Tangents>* row, Index column) {
+  using N = Node<Op, Tangents>;
+  if (s.is_first())
+    return node<N>(column == 0 || (a.open_begin & 1) ? op.one() : op.unreachable(), T(0));
+  const Index first = admissible_columns(s.row - kWarp, s.pair.n, s.pair.m, a.radius).first,
+              last = admissible_columns(s.row - 1, s.pair.n, s.pair.m, a.radius).last;
+  return column >= first && column <= last ? load_node(row + column) : node<N>(op.unreachable(), T(0));
+}
+// Places of the nodes of a strip. Without a gradient one row a pair is enough: a strip overwrites what it has read.
+template <class N, class T> SDTW_DEVICE N* row_of_strip(const Arguments<T>& a, bool keep, const Strip& s, Index back) {
+  const Index rows = keep ? strips_of(a) : 1;
+  return nodes_of_pair<N>(a, a.edges, s.pair.id, rows * a.columns) + (keep ? s.number - back : 0) * a.columns;
+}
+template <class N, class T> SDTW_DEVICE N* checkpoint(const Arguments<T>& a, const Strip& s, Index block) {
+  const Index per_strip = blocks_of(a) * 2 * kWarp;
+  return nodes_of_pair<N>(a, a.checkpoints, s.pair.id, strips_of(a) * per_strip) + s.number * per_strip +
+         block * 2 * kWarp + lane_of_thread();
+}
+// The number of a cell of a strip among the ends of its pair, or -1.
+template <class T> SDTW_DEVICE Index end_slot(const Arguments<T>& a, const Strip& s, Index column) {
+  const Pair& p = s.pair;
+  const Index row = s.row + lane_of_thread();
+  if (row >= p.n || column < s.first || column > s.last) return -1;
+  const bool last_row = row == p.n - 1, last_column = column == p.m - 1;
+  if (!a.open_end) return last_row && last_column ? 0 : -1;
+  if ((a.open_end & 1) && last_row) return column;
+  if ((a.open_end & 2) && last_column) return ((a.open_end & 1) ? a.columns : 0) + row;
+  return -1;
+}
+
+// ---- one step of all lanes
+
+template <class T> struct Steps {
+  Three<T> weights, direction_weights;
+  bool open_column, row0;  // paths may start in column 0; this lane's row is row 0
+  template <class A> SDTW_DEVICE Steps(const A& a, const Strip& s)
+      : weights{T(a.left), T(a.diag), T(a.up)}, direction_weights(weights), open_column(a.open_begin & 2),
+        row0(s.is_first() && lane_of_thread() == 0) {
+    if (a.unweighted_direction) direction_weights = {T(1), T(1), T(1)};
+    if (row0) weights.up = direction_weights.up = T(1);  // what stands above row 0 is a start
+  }
+};
+
+// The cells of a step, one a lane: `here` is the lane's last one, `before` what was above it.
+template <class Op, bool Weighted, bool Tangents, class T = typename Op::Scalar> struct Front {
+  using N = Node<Op, Tangents>;
+  N here, before;
+
+  SDTW_DEVICE void begin(const Op& op) { here = before = node<N>(op.unreachable(), T(0)); }
+
+  // `edge`: lane 0's node above. Returns the probabilities of the step, and in `curved` their tangent.
+  SDTW_DEVICE Three<T> advance(const Op& op, const Steps<T>& steps, bool column0, const N& edge, T cost, T direction,
+                               Three<T>& curved) {
+    N up = node<N>(from_lane_above(here.state), Tangents ? from_lane_above(here.moved()) : T(0));
+    if (lane_of_thread() == 0) up = edge;
+    // Starts of column 0 stand in the place of left, those of row 0 in the place of up; before them lies nothing.
+    const bool start = steps.open_column && column0 && !steps.row0;
+    Three<T> weights = steps.weights;
+    if (column0) weights.left = T(1);
+    auto r = forward_cell<true, Weighted>(op, select(start, op.one(), here.state),
+                                          select(steps.row0, op.unreachable(), before.state), up.state, cost, weights);
+    if constexpr (!Op::smooth) {  // ties go to any predecessor before a start
+      if (start && r.q.left > 0 && op.arrive(up.state, weights.up * cost).value == cost) r.q = {T(0), T(0), T(1)};
+    }
+    T moved = 0;
+    if constexpr (Tangents) {
+      Three<T> v = steps.direction_weights;
+      if (column0) v.left = T(1);
+      const Three<T> incoming = {start ? T(0) : here.moved(), before.moved(), up.moved()};
+      const auto d = tangent_cell(op, r.q, incoming, direction, v);
+      moved = d.value;
+      curved = d.q;
+    }
+    before = up;
+    here = node<N>(r.state, moved);
+    return r.q;
+  }
+};
+SDTW_DEVICE bool renormalises(int k) { return (k & 15) == 15; }
+
+// ---- forward
+
+// grid (any), block (32,). IN costs or series; OUT `ends`, WORK `edges`; with Store `checkpoints`, for `backward`.
+template <class Op, class Cost, bool Weighted, bool Store, bool Tangents>
+SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
+  using T = typename Op::Scalar;
+  using N = Node<Op, Tangents>;
+  constexpr int D = kDepth<T>;
+  SDTW_SHARED(T, tile, (Tangents ? 2 : 1) * kTile<T>);
+  SDTW_SHARED(N, above, D);
+  SDTW_SHARED(N, below, D);
+  const Counters<T> counters(a, Range<Op>::wide ? kWideForward : kForward);
+  if (Range<Op>::wide && *static_cast<const volatile Index*>(counters.any_wide) == 0) return;
+  const Op op = make(a, static_cast<Op*>(nullptr));
+  const int lane = lane_of_thread();
+
+  for (;;) {
+    const Index task = next_task(counters.queue);
+    if (task >= a.pairs * strips_of(a)) return;
+    const Pair pair = pair_of(a, task % a.pairs);
+    const Index number = task / a.pairs;
+    if (number * kWarp >= pair.n || (Range<Op>::wide && !serves<Op>(a, pair))) continue;
+    const Strip s = strip_of(a, pair, number);
+    const Steps<T> steps(a, s);
+    Index* const progress = counters.progress + pair.id * strips_of(a) + number;
+    const N* const row_above = row_of_strip<N>(a, Store, s, 1);
+    N* const row_below = row_of_strip<N>(a, Store, s, 0);
+    const Index last_above = s.is_first() ? -1 : admissible_columns(s.row - 1, pair.n, pair.m, a.radius).last;
+    Index measure = 0;
+    Front<Op, Weighted, Tangents> front;
+    front.begin(op);
+
+    for (Index t0 = 0; t0 < s.steps(); t0 += D) {
+      measure = max2(measure, load_costs<Cost>(a, s, t0, tile));
+      if (!s.is_first()) await(progress - 1, min2(s.first + t0 + D, last_above + 1));
+      if (t0 == 0 && lane == 0 && !s.is_first() && s.first > 0)
+        front.before = node_above(a, op, s, row_above, s.first - 1);
+      if (lane < D) above[lane] = node_above(a, op, s, row_above, s.first + t0 + lane);
+      if constexpr (Tangents) load_direction(a, s, t0, tile + kTile<T>, tile);
+      if constexpr (Store) {
+        if (t0 > 0) {
+          N* const place = checkpoint<N>(a, s, t0 / D);
+          store_node(place, front.here);
+          store_node(place + kWarp, front.before);
+        }
+      }
+      __syncwarp();
+      const int count = int(min2(Index(D), s.steps() - t0));
+      const Index zero = lane - s.first - t0;  // the step of the block at which this lane is in column 0
+      for (int k = 0; k < count; ++k) {
+        const T cost = tile[k * kPitch + lane];
+        const T direction = Tangents ? T(tile[kTile<T> + k * kPitch + lane]) : T(0);
+        const N edge = above[k];
+        Three<T> curved;
+        front.advance(op, steps, k == zero, edge, cost, direction, curved);
+        if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
+        if (lane == kWarp - 1) below[k] = node<N>(op.renormalise(front.here.state), front.here.moved());
+        if (a.open_end) {
+          const Index slot = end_slot(a, s, s.first + t0 + (k - lane));
+          if (slot >= 0)
+            nodes_of_pair<N>(a, a.ends, pair.id, end_cells_of(a))[slot] =
+                node<N>(op.renormalise(front.here.state), front.here.moved());
+        }
+      }
+      __syncwarp();
+      if (!s.is_last()) {
+        const Index column = s.first + t0 + (lane - (kWarp - 1));
+        if (lane < count && column >= s.first) {
+          const N left = below[lane];
+          store_node(row_below + column, left);
+        }
+        publish(progress, t0 + D < s.steps() ? s.first + t0 + D - (kWarp - 1) : pair.m);
+      }
+    }
+    if (!a.open_end && s.is_last() && lane == s.rows - 1)
+      *nodes_of_pair<N>(a, a.ends, pair.id, 1) = node<N>(op.renormalise(front.here.state), front.here.moved());
+    if (!Range<Op>::wide) {
+      measure = over_lanes(measure, Largest());
+      if (lane == 0 && measure > 0) {
+        atomicMax(counters.range + pair.id, measure);
+        if (Range<Op>::narrow && is_wide(a, pair, measure)) *static_cast<volatile Index*>(counters.any_wide) = 1;
+      }
+    }
+  }
+}
+
+// ---- the end set
+
+// States of end cells in float64, as the candidates of a smoothed minimum.
+template <class T> SDTW_DEVICE double end_mantissa(Plain<T> s) { return s.value < Real<T>::infinity() ? 1.0 : 0.0; }
+template <class T, class E> SDTW_DEVICE double end_mantissa(Scaled<T, E> s) { return double(s.mantissa); }
+template <class T> SDTW_DEVICE double end_level(Plain<T> s) { return -double(s.value); }  // best: largest
+template <class T, class E> SDTW_DEVICE double end_level(Scaled<T, E> s) { return double(s.exponent); }
+
+// Calls body(slot) for the end cells of a pair that a strip has reached, each lane for its own.
+template <class T, class Body> SDTW_DEVICE void each_end(const Arguments<T>& a, const Pair& p, Body body) {
+  const int lane = lane_of_thread();
+  if (!a.open_end) {
+    if (lane == 0) body(Index(0));
+    return;
+  }
+  if (a.open_end & 1) {
+    const Strip s = strip_of(a, p, (p.n - 1) / kWarp);
+    for (Index j = s.first + lane; j <= s.last; j += kWarp) body(j);
+  }
+  if (a.open_end & 2)
+    for (Index i = lane; i < p.n - (a.open_end & 1); i += kWarp)
+      if (strip_of(a, p, i / kWarp).last == p.m - 1) body(((a.open_end & 1) ? a.columns : 0) + i);
+}
+
+// Value of every pair over its end cells, and its derivatives with respect to them. Sums in float64.
+// grid (any), block (32,), a pair a warp. IN `ends`; OUT value, slope, `seed`.
+template <class Op, bool Tangents>
+SDTW_DEVICE void close(const Arguments<typename Op::Scalar>& a) {
+  using T = typename Op::Scalar;
+  using N = Node<Op, Tangents>;
+  constexpr bool sparse = Op::smooth && !Op::scaled;
+  const double infinity = Real<double>::infinity();
+  for (Index id = blockIdx.x; id < a.pairs; id += gridDim.x) {
+    const Pair p = pair_of(a, id);
+    if (!serves<Op>(a, p)) continue;
+    const Index cells = end_cells_of(a);
+    const N* const ends = nodes_of_pair<N>(a, a.ends, id, cells);
+    T* const seed = a.seed + id * cells;
+    T* const moved_seed = Tangents ? a.seed + (a.pairs + id) * cells : nullptr;
+    double value = infinity, slope = 0;
+    if (p.broken || a.counters[8 + id] == kPoison) {
+      value = slope = Real<double>::unbits(0x7ff8000000000000LL);
+      if (!p.broken) each_end(a, p, [&](Index slot) {
+        seed[slot] = T(value);
+        if (Tangents) moved_seed[slot] = T(value);
+      });
+    } else {
+      double top = -infinity;
+      each_end(a, p, [&](Index slot) {
+        if (end_mantissa(ends[slot].state) > 0) top = max2(top, end_level(ends[slot].state));
+      });
+      top = over_lanes(top, Largest());
+      const bool reached = top > -infinity;
+      // What a cell weighs, up to the total: its share of the sum, its part of the simplex, or 1 for the first best.
+      const Index never = a.rows + a.columns;
+      Index best = never;
+      double tau = 1;
+      if (!Op::smooth) {
+        each_end(a, p, [&](Index slot) {
+          if (-end_level(ends[slot].state) == -top) best = min2(best, slot);
+        });
+        best = over_lanes(best, Least());
+      }
+      if (sparse && a.open_end && reached) {  // Michelot: drop what lies above the threshold until nothing does
+        for (double before = 2; tau < before;) {
+          before = tau;
+          double total = 0, count = 0;
+          each_end(a, p, [&](Index slot) {
+            const double gap = (top - end_level(ends[slot].state)) / a.gamma;
+            if (gap < before) total += gap, count += 1;
+          });
+          tau = (1 + over_lanes(total, Sum())) / over_lanes(count, Sum());
+        }
+      }
+      const auto weight = [&](Index slot) -> double {
+        const auto state = ends[slot].state;
+        if (!reached || !(end_mantissa(state) > 0)) return 0;
+        if (Op::scaled) return end_mantissa(state) * exp2(end_level(state) - top);
+        if (!a.open_end) return 1;
+        return sparse ? max2(tau - (top - end_level(state)) / a.gamma, 0.0) : slot == best ? 1.0 : 0.0;
+      };
+      double total = 0, mean = 0, squares = 0;
+      each_end(a, p, [&](Index slot) {
+        const double w = weight(slot);
+        total += w, squares += w * w;
+        if (sparse && w > 0) mean += w * ((top - end_level(ends[slot].state)) / a.gamma);
+      });
+      total = over_lanes(total, Sum());
+      if (reached && Op::scaled) value = -a.gamma * (log(total) + top * 0.69314718055994530942);
+      else if (reached) value = -top;
+      if (sparse && a.open_end && reached)
+        value += a.gamma * (over_lanes(mean, Sum()) + 0.5 * over_lanes(squares, Sum()));
+      const double scale = reached ? 1 / total : 0;
+      each_end(a, p, [&](Index slot) { seed[slot] = T(weight(slot) * scale); });
+
+      if constexpr (Tangents) {
+        // Hess_min(q) b by differences to the tangent of a common cell: equal tangents then cancel exactly.
+        double part = 0;
+        each_end(a, p, [&](Index slot) {
+          if (double(seed[slot]) > 0) part += double(seed[slot]) * double(ends[slot].moved());
+        });
+        slope = over_lanes(part, Sum());
+        double heaviest = 0;
+        each_end(a, p, [&](Index slot) { heaviest = max2(heaviest, double(seed[slot])); });
+        heaviest = over_lanes(heaviest, Largest());
+        Index base = never;
+        each_end(a, p, [&](Index slot) { if (double(seed[slot]) == heaviest) base = min2(base, slot); });
+        base = over_lanes(base, Least());
+        const double origin = reached ? double(ends[base].moved()) : 0;
+        double mass = 0, mean_move = 0;
+        const auto share = [&](Index slot) -> double {
+          return sparse ? (seed[slot] > 0 ? 1.0 : 0.0) : Op::smooth ? double(seed[slot]) : 0.0;
+        };
+        each_end(a, p, [&](Index slot) {
+          const double w = share(slot);
+          mass += w;
+          if (w > 0) mean_move += w * (double(ends[slot].moved()) - origin);
+        });
+        mass = over_lanes(mass, Sum()), mean_move = over_lanes(mean_move, Sum());
+        each_end(a, p, [&](Index slot) {
+          const double w = share(slot);
+          const double move = (double(ends[slot].moved()) - origin) - mean_move / mass;
+          moved_seed[slot] = a.open_end && mass > 0 && w > 0 ? T(-w * move / a.gamma) : T(0);
+        });
+      }
+    }
+    if (lane_of_thread() == 0) {
+      a.value[id] = T(value);
+      if (Tangents && a.slope) a.slope[id] = T(slope);
+    }
+  }
+}
+
+// ---- backward
+
+// gradient += sum over cells of H * slope, for a block of H in a tile. A row of x belongs to a lane of this strip;
+// a column of y to all strips in turn, the lower ones first, which have published that they are done with it.
+template <class Cost, class T>
+SDTW_DEVICE void pull_back(const Arguments<T>& a, const Strip& s, Index t0, int count, Shared<T> tile) {
+  const Pair& p = s.pair;
+  const Index d = a.channels;
+  const T parameter = T(a.cost_parameter);
+  const Index x_row = first_sample<T>(a.x_start, p.x, a.rows) + s.row;
+  const Index y_row = first_sample<T>(a.y_start, p.y, a.columns);
+  const int lane = lane_of_thread();
+  const Index left = s.first + t0 - lane;  // column of this lane at step 0 of the block
+  const auto is_cell = [&](int r, Index column) { return r < s.rows && column >= s.first && column <= s.last; };
+  if (Cost::needs_cost)  // its slope is the difference over the distance, 0 at 0
+    for (int k = 0; k < count; ++k) {
+      if (!is_cell(lane, left + k)) continue;
+      const T distance = cost_between<Cost>(a.x + (x_row + lane) * d, a.y + (y_row + left + k) * d, d, parameter);
+      const T weight = tile[k * kPitch + lane];
+      tile[k * kPitch + lane] = distance > 0 ? weight / distance : T(0);
+    }
+  if (a.x_gradient && lane < s.rows)
+    for (Index c = 0; c < d; ++c) {
+      const T x = a.x[(x_row + lane) * d + c];
+      T total = 0;
+      for (int k = 0; k < count; ++k)
+        if (is_cell(lane, left + k))
+          total += tile[k * kPitch + lane] * Cost::slope(x, a.y[(y_row + left + k) * d + c], parameter);
+      a.x_gradient[(x_row + lane) * d + c] += total * T(Cost::scale);
+    }
+  __syncwarp();
+  if (a.y_gradient)
+    for (int q = lane; q < kDepth<T> + kWarp - 1; q += kWarp) {  // columns of the block, from that of lane 31
+      const Index column = s.first + t0 + (q - (kWarp - 1));
+      if (column < s.first || column > s.last) continue;
+      for (Index c = 0; c < d; ++c) {
+        const T y = a.y[(y_row + column) * d + c];
+        T total = 0;
+        for (int r = 0; r < s.rows; ++r) {
+          const int k = q - (kWarp - 1) + r;
+          if (k < 0 || k >= count) continue;
+          const T weight = tile[k * kPitch + r], x = a.x[(x_row + r) * d + c];
+          total -= Cost::product ? weight * x : weight * Cost::slope(x, y, parameter);
+        }
+        T* const gradient = a.y_gradient + (y_row + column) * d + c;
+        store_through(gradient, load_fresh(gradient) + total * T(Cost::scale));
+      }
+    }
+}
+// grid (any), block (32,). IN costs or series, `edges`, `checkpoints`, `seed`; WORK `sent`; OUT gradients, product.
+template <class Op, class Cost, bool Weighted, bool Tangents>
+SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
+  using T = typename Op::Scalar;
+  using N = Node<Op, Tangents>;
+  constexpr int D = kDepth<T>;
+  constexpr int kMessages = Tangents ? 4 : 2;
+  SDTW_SHARED(T, tile, (Tangents ? 6 : 3) * kTile<T>);  // costs, which become q.left, then E; q.diag; q.up; tangents
+  SDTW_SHARED(N, above, D);
+  SDTW_SHARED(T, arriving, kMessages* D);  // to lane 31 from the strip below
+  SDTW_SHARED(T, leaving, kMessages* D);   // from lane 0 to the strip above
+  const Counters<T> counters(a, Range<Op>::wide ? kWideBackward : kBackward);
+  if (Range<Op>::wide && *static_cast<const volatile Index*>(counters.any_wide) == 0) return;
+  const Op op = make(a, static_cast<Op*>(nullptr));
+  const int lane = lane_of_thread();
+
+  for (;;) {
+    const Index task = next_task(counters.queue);
+    if (task >= a.pairs * strips_of(a)) return;
+    const Pair pair = pair_of(a, task % a.pairs);
+    const Index number = strips_of(a) - 1 - task / a.pairs;
+    if (number * kWarp >= pair.n || !serves<Op>(a, pair)) continue;
+    const Strip s = strip_of(a, pair, number);
+    const Steps<T> steps(a, s);
+    Index* const progress = counters.progress + pair.id * strips_of(a) + number;
+    const N* const row_above = row_of_strip<N>(a, true, s, 1);
+    const T* const seed = a.seed + pair.id * end_cells_of(a);
+    const T* const moved_seed = Tangents ? a.seed + (a.pairs + pair.id) * end_cells_of(a) : nullptr;
+    T* const sent = a.sent + pair.id * kMessages * a.columns;
+    const bool has_ends = s.is_last() || (a.open_end & 2);
+    Index first_below = 0, last_below = -1;
+    if (!s.is_last()) {
+      const Strip next = strip_of(a, pair, number + 1);
+      first_below = next.first, last_below = next.last;
+    }
+    // What a cell sends to its predecessors; and what lane l + 1 sent diagonally, one step late.
+    Three<T> message = {0, 0, 0}, moved_message = {0, 0, 0};
+    T diagonal = 0, moved_diagonal = 0;
+
+    for (Index block = (s.steps() - 1) / D; block >= 0; --block) {
+      const Index t0 = block * D;
+      const int count = int(min2(Index(D), s.steps() - t0));
+      const Index zero = lane - s.first - t0;
+      load_costs<Cost>(a, s, t0, tile);
+      if constexpr (Tangents) load_direction(a, s, t0, tile + 3 * kTile<T>, tile);
+      if (lane < D) above[lane] = node_above(a, op, s, row_above, s.first + t0 + lane);
+      Front<Op, Weighted, Tangents> front;
+      front.begin(op);
+      if (block > 0) {
+        const N* const place = checkpoint<N>(a, s, block);
+        front.here = load_node(place);
+        front.before = load_node(place + kWarp);
+      } else if (lane == 0 && !s.is_first() && s.first > 0) {
+        front.before = node_above(a, op, s, row_above, s.first - 1);
+      }
+      __syncwarp();
+      for (int k = 0; k < count; ++k) {  // a lane reads and writes its own slots
+        const int at = k * kPitch + lane;
+        const T cost = tile[at];
+        const T direction = Tangents ? T(tile[3 * kTile<T> + at]) : T(0);
+        const N edge = above[k];
+        Three<T> curved = {0, 0, 0};
+        const Three<T> q = front.advance(op, steps, k == zero, edge, cost, direction, curved);
+        if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
+        tile[at] = q.left, tile[kTile<T> + at] = q.diag, tile[2 * kTile<T> + at] = q.up;
+        if constexpr (Tangents) {
+          tile[3 * kTile<T> + at] = curved.left;
+          tile[4 * kTile<T> + at] = curved.diag;
+          tile[5 * kTile<T> + at] = curved.up;
+        }
+      }
+
+      // The lowest column that this block needs of the strip below, which counts columns from the right.
+      const Index lowest = max2(s.first + t0 - (kWarp - 1), first_below);
+      if (lowest <= last_below) await(progress + 1, pair.m - lowest);
+      if (lane < count) {
+        const Index column = s.first + t0 + (lane - (kWarp - 1));
+        const bool up = column >= first_below && column <= last_below,
+                   diag = column + 1 >= first_below && column + 1 <= last_below;
+        for (int j = 0; j < kMessages; j += 2) {
+          arriving[j * D + lane] = up ? load_fresh(sent + j * a.columns + column) : T(0);
+          arriving[(j + 1) * D + lane] = diag ? load_fresh(sent + (j + 1) * a.columns + column + 1) : T(0);
+        }
+      }
+      __syncwarp();
+      for (int k = count - 1; k >= 0; --k) {
+        const int at = k * kPitch + lane;
+        const Index column = s.first + t0 + (k - lane);
+        T up = from_lane_below(message.up), next_diagonal = from_lane_below(message.diag);
+        if (lane == kWarp - 1) up = arriving[k], diagonal = arriving[D + k];
+        T visits = (message.left + up) + diagonal;
+        const Index slot = has_ends ? end_slot(a, s, column) : -1;
+        if (slot >= 0) visits += seed[slot];
+        diagonal = next_diagonal;
+        const Three<T> q = {tile[at], tile[kTile<T> + at], tile[2 * kTile<T> + at]};
+        message = {q.left * visits, q.diag * visits, q.up * visits};
+        Three<T> weights = steps.weights;
+        if (k == zero) weights.left = T(1);
+        const T weight = Weighted ? dot(q, weights) : T(1);
+        tile[at] = Weighted && !a.visits ? visits * weight : visits;
+        if constexpr (Tangents) {
+          T moved_up = from_lane_below(moved_message.up), next = from_lane_below(moved_message.diag);
+          if (lane == kWarp - 1) moved_up = arriving[2 * D + k], moved_diagonal = arriving[3 * D + k];
+          T moved = (moved_message.left + moved_up) + moved_diagonal;
+          if (slot >= 0) moved += moved_seed[slot];
+          moved_diagonal = next;
+          const Three<T> c = {tile[3 * kTile<T> + at], tile[4 * kTile<T> + at], tile[5 * kTile<T> + at]};
+          moved_message = {q.left * moved + c.left * visits, q.diag * moved + c.diag * visits,
+                           q.up * moved + c.up * visits};
+          T product = Weighted ? moved * weight + visits * dot(c, weights) : moved;
+          if (!a.direction) product += tile[at];  // along the costs: d <H, C> / d C = Hess C + H
+          tile[3 * kTile<T> + at] = product;
+          if (lane == 0) leaving[2 * D + k] = moved_message.up, leaving[3 * D + k] = moved_message.diag;
+        }
+        if (lane == 0) leaving[k] = message.up, leaving[D + k] = message.diag;
+      }
+      __syncwarp();
+      if (a.gradient) write_tile(a, s, t0, tile, a.gradient);
+      if constexpr (Tangents) {
+        if (a.product) write_tile(a, s, t0, tile + 3 * kTile<T>, a.product);
+      }
+      if constexpr (kFused<Cost>) {
+        __syncwarp();  // pull_back changes the tile
+        pull_back<Cost>(a, s, t0, count, Tangents ? tile + 3 * kTile<T> : tile);
+        __syncwarp();  // and the next block writes to it
+      }
+      if (!s.is_first()) {
+        const Index column = s.first + t0 + lane;
+        if (lane < count && column <= s.last)
+          for (int j = 0; j < kMessages; ++j) {
+            const T leaves = leaving[j * D + lane];
+            store_through(sent + j * a.columns + column, leaves);
+          }
+        publish(progress, block > 0 ? pair.m - (s.first + t0) : pair.m);
+      }
+    }
+  }
+}
+
+}  // namespace sdtw

@@ -1,0 +1,79 @@
+// What the device code asks of CUDA beyond C++: lanes of a warp that hand states on, memory that the
+// lanes of a warp share, and warps that wait for each other through device memory. A block is one warp
+// everywhere, so that nothing waits for a block. The tests give the same names a meaning on the host.
+#pragma once
+#include "recursion.h"
+#include "wide.h"
+
+#define SDTW_DEVICE __device__ __forceinline__
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+// Shared<T> is what functions take, SDTW_SHARED declares `count` elements of the block's shared memory.
+namespace sdtw { template <class T> using Shared = T*; }
+#define SDTW_SHARED(Type, name, count) \
+  __shared__ Type name##_memory[count]; \
+  const sdtw::Shared<Type> name = name##_memory
+#endif
+
+namespace sdtw {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+SDTW_DEVICE int lane_of_thread() { return static_cast<int>(threadIdx.x); }
+
+// A number or state of the lane above; lane 0 gets its own.
+template <class T> SDTW_DEVICE T from_lane_above(T x) { return __shfl_up_sync(kAllLanes, x, 1); }
+template <class T> SDTW_DEVICE Plain<T> from_lane_above(Plain<T> s) { return {__shfl_up_sync(kAllLanes, s.value, 1)}; }
+template <class T, class E> SDTW_DEVICE Scaled<T, E> from_lane_above(Scaled<T, E> s) {
+  return {__shfl_up_sync(kAllLanes, s.mantissa, 1), __shfl_up_sync(kAllLanes, s.exponent, 1)};
+}
+template <class T> SDTW_DEVICE T from_lane_below(T x) { return __shfl_down_sync(kAllLanes, x, 1); }
+
+// Combines a number of every lane; every lane gets the result. The order is fixed, so sums repeat bitwise.
+template <class T, class Combine> SDTW_DEVICE T over_lanes(T x, Combine combine) {
+  for (int distance = kWarp / 2; distance > 0; distance /= 2)
+    x = combine(x, __shfl_xor_sync(kAllLanes, x, distance));
+  return x;
+}
+struct Sum { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return a + b; } };
+struct Least { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return min2(a, b); } };
+struct Largest { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return max2(a, b); } };
+
+// Memory that another warp has written or will read: past the first-level caches, which are not coherent.
+template <class T> SDTW_DEVICE T load_fresh(const T* p) { return __ldcg(p); }
+template <class T> SDTW_DEVICE void store_through(T* p, T x) { __stcg(p, x); }
+template <class T> SDTW_DEVICE Plain<T> load_fresh(const Plain<T>* p) { return {load_fresh(&p->value)}; }
+template <class T> SDTW_DEVICE void store_through(Plain<T>* p, Plain<T> s) { store_through(&p->value, s.value); }
+template <class T, class E> SDTW_DEVICE Scaled<T, E> load_fresh(const Scaled<T, E>* p) {
+  return {load_fresh(&p->mantissa), load_fresh(&p->exponent)};
+}
+template <class T, class E> SDTW_DEVICE void store_through(Scaled<T, E>* p, Scaled<T, E> s) {
+  store_through(&p->mantissa, s.mantissa);
+  store_through(&p->exponent, s.exponent);
+}
+
+// The next number of a queue, the same in every lane.
+SDTW_DEVICE Index next_task(Index* queue) {
+  unsigned long long task = 0;
+  if (lane_of_thread() == 0) task = atomicAdd(reinterpret_cast<unsigned long long*>(queue), 1ULL);
+  return static_cast<Index>(__shfl_sync(kAllLanes, task, 0));
+}
+
+// How far a warp has come, for the warp that waits. What its lanes wrote before publish() is visible to the lanes of
+// another warp after await(): __syncwarp orders the lanes, the fence of lane 0 orders what it has seen before the flag.
+SDTW_DEVICE void publish(Index* progress, Index done) {
+  __syncwarp();
+  if (lane_of_thread() == 0) {
+    __threadfence();
+    *static_cast<volatile Index*>(progress) = done;
+  }
+}
+SDTW_DEVICE void await(const Index* progress, Index needed) {
+  if (lane_of_thread() == 0) {
+    while (*static_cast<const volatile Index*>(progress) < needed) __nanosleep(64);
+    __threadfence();
+  }
+  __syncwarp();
+}
+
+}  // namespace sdtw

@@ -1,0 +1,296 @@
+// Enough CUDA to run our kernels on a CPU, one fiber a thread. Tests only, never speed.
+//
+// The blocks of a launch are of one warp and all resident at once, so that warps that wait for each other do so here,
+// too. Fibers take turns, forwards, backwards or at random. Where CUDA would be silent, a run fails with a sentence:
+//   * lanes of a warp that meet at different instructions, or wait for a lane that has left;
+//   * shared memory that a lane reads although another lane wrote it, or writes although another lane wrote or read it,
+//     without a __syncwarp between (a shuffle orders no memory); that nobody wrote; out of bounds;
+//   * warps that wait for each other for ever.
+// What a warp stores with __stcg, to hand it to other warps, stays with the warp until a lane that knows of it (by a
+// __syncwarp since, or because the store was its own) comes to a __threadfence: without one, others find old memory.
+// What cannot be shown is a load that a device would do too early, where the fence of the reader is missing.
+#pragma once
+#include <setjmp.h>
+#include <ucontext.h>
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#define __global__ static
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+struct dim3 { unsigned x = 1, y = 1, z = 1; };
+static dim3 threadIdx, blockIdx, gridDim;
+using std::exp2;
+using std::log;
+using std::sqrt;
+
+namespace cuda_on_host {
+
+constexpr unsigned kLanes = 32;
+constexpr std::size_t kStack = 64 * 1024;
+
+struct Store {  // not yet visible to other warps
+  std::uint64_t bits;
+  std::size_t size;
+  unsigned lane;
+  long epoch;
+};
+struct Warp {
+  std::map<void*, Store> stores;
+  unsigned arrived[2] = {0, 0};
+  long done = -1;  // the last meeting that all lanes have reached
+  std::uint64_t slots[2][kLanes];
+  const char* kinds[2][kLanes];
+  std::map<int, std::shared_ptr<void>> shared;  // by the line of the declaration
+};
+struct Fiber {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  unsigned block = 0, lane = 0;
+  long meetings = 0, epoch = 0;  // epoch: __syncwarps passed
+  bool done = false, begun = false;
+  jmp_buf jump;
+};
+
+static std::vector<Fiber> fibers;
+static std::vector<Warp> warps;
+static std::size_t running;
+static ucontext_t launcher;
+static std::function<void()> body;
+static std::string failure;
+static long idle;  // turns since anything happened
+static int order;  // 0: forwards, 1: backwards, 2: at random
+static std::mt19937 chance;
+
+inline Fiber& me() { return fibers[running]; }
+inline Warp& my_warp() { return warps[me().block]; }
+
+inline void enter(std::size_t next) {
+  running = next;
+  threadIdx = {me().lane}, blockIdx = {me().block};
+}
+[[noreturn]] inline void fail(const std::string& sentence) {
+  if (failure.empty()) failure = sentence;
+  setcontext(&launcher);  // the fibers are given up
+  std::abort();
+}
+inline std::size_t next_fiber() {
+  const std::size_t n = fibers.size();
+  if (order == 2) {
+    for (int tries = 0; tries < 64; ++tries) {
+      const std::size_t k = chance() % n;
+      if (!fibers[k].done) return k;
+    }
+  }
+  for (std::size_t step = 1; step <= n; ++step) {
+    const std::size_t k = (running + (order == 1 ? n - step : step)) % n;
+    if (!fibers[k].done) return k;
+  }
+  return n;
+}
+[[noreturn]] inline void resume(std::size_t to) {
+#if !defined(__SANITIZE_ADDRESS__)
+  if (fibers[to].begun) _longjmp(fibers[to].jump, 1);
+  fibers[to].begun = true;
+#endif
+  setcontext(&fibers[to].context);
+  std::abort();
+}
+inline void yield() {
+  if (++idle > 4000 * long(fibers.size())) fail("every thread waits: for lanes that took another way, or for a warp that never comes");
+  const std::size_t from = running, to = next_fiber();
+  if (to == from) return;
+  enter(to);
+#if defined(__SANITIZE_ADDRESS__)  // which follows contexts, not jumps
+  swapcontext(&fibers[from].context, &fibers[to].context);
+#else  // a third of the time: swapcontext asks the system for the signal mask
+  if (_setjmp(fibers[from].jump) == 0) resume(to);
+#endif
+}
+inline void start() {
+  body();
+  me().done = true;
+  idle = 0;
+  const std::size_t to = next_fiber();
+  if (to == fibers.size()) setcontext(&launcher);
+  enter(to);
+  resume(to);
+}
+
+// Makes stores of the warp visible: all of them, or those that this lane knows of.
+inline void flush(Warp& w, const Fiber* by) {
+  for (auto it = w.stores.begin(); it != w.stores.end();) {
+    const Store& s = it->second;
+    if (by && s.lane != by->lane && s.epoch >= by->epoch) {
+      ++it;
+      continue;
+    }
+    std::memcpy(it->first, &s.bits, s.size);
+    it = w.stores.erase(it);
+  }
+}
+
+// All lanes of a warp meet and leave a number each; returns the numbers.
+inline const std::uint64_t* meet(const char* kind, std::uint64_t number) {
+  const long meeting = me().meetings++;
+  const int side = meeting & 1;
+  Warp& w = my_warp();
+  w.slots[side][me().lane] = number, w.kinds[side][me().lane] = kind;
+  if (++w.arrived[side] == kLanes) {
+    for (unsigned l = 1; l < kLanes; ++l)
+      if (std::strcmp(w.kinds[side][l], w.kinds[side][0]))
+        fail(std::string("divergent warp: one lane at ") + w.kinds[side][0] + ", another at " + w.kinds[side][l]);
+    w.arrived[side] = 0, w.done = meeting, idle = 0;
+  }
+  while (w.done < meeting) yield();
+  return w.slots[side];
+}
+
+// Shared memory that knows who touched it last.
+template <class T> struct Cell {
+  T value;
+  int writer = -1;
+  long written = -1, read = -1;      // epochs
+  std::uint32_t readers = 0;         // lanes, in the epoch `read`
+};
+template <class T> class Reference {
+ public:
+  explicit Reference(Cell<T>& cell) : cell_(cell) {}
+  operator T() const {
+    const Fiber& f = me();
+    if (cell_.writer < 0) fail("shared memory is read that nobody wrote");
+    if (cell_.writer != int(f.lane) && cell_.written == f.epoch) race("read", "wrote");
+    if (cell_.read != f.epoch) cell_.read = f.epoch, cell_.readers = 0;
+    cell_.readers |= 1u << f.lane;
+    return cell_.value;
+  }
+  const Reference& operator=(const T& value) const {
+    const Fiber& f = me();
+    if (cell_.writer >= 0 && cell_.writer != int(f.lane) && cell_.written == f.epoch) race("written", "wrote");
+    if (cell_.read == f.epoch && (cell_.readers & ~(1u << f.lane))) race("written", "read");
+    cell_.value = value, cell_.writer = int(f.lane), cell_.written = f.epoch;
+    return *this;
+  }
+  const Reference& operator=(const Reference& other) const { return *this = T(other); }
+
+ private:
+  Cell<T>& cell_;
+  void race(const char* now, const char* before) const {
+    fail("race in shared memory: " + std::string(now) + " by lane " + std::to_string(me().lane) + " what another lane " +
+         before + ", without a barrier between");
+  }
+};
+template <class T> class SharedArray {
+ public:
+  SharedArray(Cell<T>* cells, long count) : cells_(cells), count_(count) {}
+  Reference<T> operator[](long k) const {
+    if (k < 0 || k >= count_) fail("shared memory is touched out of bounds");
+    return Reference<T>(cells_[k]);
+  }
+  SharedArray operator+(long k) const { return {cells_ + k, count_ - k}; }
+
+ private:
+  Cell<T>* cells_;
+  long count_;
+};
+template <class T> SharedArray<T> shared_array(int line, long count) {
+  auto& place = my_warp().shared[line];
+  if (!place) place = std::shared_ptr<void>(new Cell<T>[std::size_t(count)], [](void* p) { delete[] static_cast<Cell<T>*>(p); });
+  return {static_cast<Cell<T>*>(place.get()), count};
+}
+
+// Runs a launch; returns what went wrong, or nothing.
+inline std::string launch(unsigned blocks, int how, unsigned seed, std::function<void()> kernel) {
+  order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0;
+  gridDim = {blocks};
+  warps.assign(blocks, Warp());
+  fibers.clear();
+  fibers.resize(std::size_t(blocks) * kLanes);
+  for (std::size_t k = 0; k < fibers.size(); ++k) {
+    Fiber& f = fibers[k];
+    f.block = unsigned(k / kLanes), f.lane = unsigned(k % kLanes);
+    f.stack.reset(new char[kStack]);
+    getcontext(&f.context);
+    f.context.uc_stack.ss_sp = f.stack.get(), f.context.uc_stack.ss_size = kStack, f.context.uc_link = nullptr;
+    makecontext(&f.context, start, 0);
+  }
+  volatile bool begun = false;
+  getcontext(&launcher);
+  if (!begun) {
+    begun = true;
+    enter(how == 1 ? fibers.size() - 1 : 0);
+    resume(running);
+  }
+  for (Warp& w : warps) flush(w, nullptr);
+  fibers.clear();
+  warps.clear();
+  return failure;
+}
+
+template <class T> std::uint64_t bits_of(T x) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &x, sizeof x);
+  return bits;
+}
+template <class T> T of_bits(std::uint64_t bits) {
+  T x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+}  // namespace cuda_on_host
+
+template <class T> T __shfl_sync(unsigned, T x, int lane) {
+  return cuda_on_host::of_bits<T>(cuda_on_host::meet("__shfl_sync", cuda_on_host::bits_of(x))[lane]);
+}
+template <class T> T __shfl_up_sync(unsigned, T x, unsigned by) {
+  const unsigned lane = cuda_on_host::me().lane;
+  const auto* numbers = cuda_on_host::meet("__shfl_up_sync", cuda_on_host::bits_of(x));
+  return cuda_on_host::of_bits<T>(numbers[lane >= by ? lane - by : lane]);
+}
+template <class T> T __shfl_down_sync(unsigned, T x, unsigned by) {
+  const unsigned lane = cuda_on_host::me().lane;
+  const auto* numbers = cuda_on_host::meet("__shfl_down_sync", cuda_on_host::bits_of(x));
+  return cuda_on_host::of_bits<T>(numbers[lane + by < 32 ? lane + by : lane]);
+}
+template <class T> T __shfl_xor_sync(unsigned, T x, int mask) {
+  const unsigned lane = cuda_on_host::me().lane;
+  return cuda_on_host::of_bits<T>(cuda_on_host::meet("__shfl_xor_sync", cuda_on_host::bits_of(x))[lane ^ unsigned(mask)]);
+}
+inline void __syncwarp() {
+  cuda_on_host::meet("__syncwarp", 0);
+  ++cuda_on_host::me().epoch;
+}
+inline void __threadfence() { cuda_on_host::flush(cuda_on_host::my_warp(), &cuda_on_host::me()); }
+inline void __nanosleep(unsigned) { cuda_on_host::yield(); }
+inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) { return cuda_on_host::idle = 0, (*p += x) - x; }
+template <class T> T atomicMax(T* p, T x) {
+  const T before = *p;
+  *p = std::max(*p, x);
+  return before;
+}
+template <class T> T __ldcg(const T* p) {
+  const auto& stores = cuda_on_host::my_warp().stores;
+  const auto found = stores.find(const_cast<T*>(p));
+  return found == stores.end() ? *p : cuda_on_host::of_bits<T>(found->second.bits);
+}
+template <class T> void __stcg(T* p, T x) {
+  static_cast<void>(*static_cast<volatile T*>(p));  // an address out of bounds is reported here
+  const auto& f = cuda_on_host::me();
+  cuda_on_host::my_warp().stores[p] = {cuda_on_host::bits_of(x), sizeof x, f.lane, f.epoch};
+}
+
+namespace sdtw { template <class T> using Shared = cuda_on_host::SharedArray<T>; }
+#define SDTW_SHARED(Type, name, count) \
+  const cuda_on_host::SharedArray<Type> name = cuda_on_host::shared_array<Type>(__LINE__, count)

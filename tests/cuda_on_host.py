@@ -1,0 +1,244 @@
+"""A CuPy of a few lines whose device is the host, so that the launch code and the real .cu sources run anywhere.
+
+Its arrays refuse to be read as NumPy's, as CuPy's do, and memory comes filled with what no result may contain. Its
+kernels are the sources of the package, compiled by g++ with cuda_on_host.h; see there for what they notice.
+"""
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from sdtwkit import _cuda
+
+HERE = Path(__file__).parent
+BLOCKS = 3  # enough for warps that wait for each other
+FORWARDS, BACKWARDS, AT_RANDOM = 0, 1, 2
+
+_LIBRARY = """
+#include "cuda_on_host.h"
+#include "kernels.cu"
+struct Entry { const char* name; void (*kernel)(const sdtw::Arguments<SCALAR>&); };
+static const Entry entries[] = {
+#include ENTRIES
+};
+extern "C" __attribute__((visibility("default")))
+const char* run_kernel(const char* name, const void* arguments, unsigned blocks, int order, unsigned seed) {
+  static std::string failure;
+  for (const Entry& e : entries)
+    if (!std::strcmp(e.name, name)) {
+      const auto kernel = e.kernel;
+      const auto& a = *static_cast<const sdtw::Arguments<SCALAR>*>(arguments);
+      failure = cuda_on_host::launch(blocks, order, seed, [=] { kernel(a); });
+      return failure.c_str();
+    }
+  return "no such kernel";
+}
+"""
+
+
+class KernelFailure(Exception):
+    """What cuda_on_host.h found wrong with a launch."""
+
+
+class Host:
+    """Compiles the kernels of one source text, all those of an operator and a cost together.
+
+    `flags` go to g++; `wanted` is a pattern of the names of kernels that are needed.
+    """
+
+    def __init__(self, folder=None, source=None, flags=(), wanted=""):
+        self.source = _cuda.source() if source is None else source
+        self.flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Wno-unknown-pragmas", *flags]
+        self.folder = Path(folder or tempfile.mkdtemp())
+        self.order, self.seed, self.launches = FORWARDS, 0, 0
+        self.libraries, self.wanted = {}, wanted
+        (self.folder / "kernels.cu").write_text(self.source)
+        (self.folder / "library.cpp").write_text(_LIBRARY)
+
+    def compile(self, pairs):
+        """Libraries for several (operator, cost), side by side."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda pair: self._library(*pair), pairs))
+
+    def _library(self, operator, cost):
+        if (operator, cost) not in self.libraries:
+            stem = self.folder / re.sub(r"\W+", "_", f"{operator}_{cost}")
+            names = [name for name in _cuda.kernel_names(operator, cost) if re.search(self.wanted, name)]
+            stem.with_suffix(".inc").write_text("".join(f'{{"{name}", {name}}},\n' for name in names))
+            scalar = "double" if "double" in operator else "float"
+            command = ["g++", *self.flags, "-shared", "-fPIC", "-fvisibility=hidden", f"-I{HERE}", f"-DSCALAR={scalar}"]
+            command += [f'-DENTRIES="{stem.name}.inc"', str(self.folder / "library.cpp"), "-o", f"{stem}.so"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr[:4000])
+            run = ctypes.CDLL(f"{stem}.so").run_kernel
+            run.restype = ctypes.c_char_p
+            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_uint]
+            self.libraries[operator, cost] = run
+        return self.libraries[operator, cost]
+
+    def run(self, name, grid, block, arguments):
+        assert block == (32,)
+        assert arguments.shape == ()
+        self.launches += 1
+        operator, cost = re.fullmatch(r"sdtw::\w+<sdtw::(\w+(?:<[^>]*>)?)(?:, sdtw::(\w+))?, .*>", name).groups()
+        run = self._library(operator, cost or self._any_cost(operator))
+        failure = run(name.encode(), arguments.ctypes.data, grid[0], self.order, self.seed)
+        if failure:
+            raise KernelFailure(f"{name}: {failure.decode()}")
+
+    def _any_cost(self, operator):
+        """`close` does not look at the costs: it is in every library of the operator."""
+        return next((cost for other, cost in self.libraries if other == operator), "Given")
+
+
+class Pointer:
+    def __init__(self, ptr):
+        self.ptr = ptr
+
+
+class Device:
+    """One of the devices of a machine; entered, the current one."""
+
+    current = 0
+
+    def __init__(self, number=None):
+        self.id = Device.current if number is None else number
+        self.attributes = {"MultiProcessorCount": 1}
+
+    def __enter__(self):
+        self.before, Device.current = Device.current, self.id
+
+    def __exit__(self, *_):
+        Device.current = self.before
+
+
+class Array:
+    """What the package uses of cupy.ndarray, around a NumPy array that nobody else may see."""
+
+    __array_priority__ = 100
+    __cuda_array_interface__ = None
+
+    def __init__(self, hidden, device=None):
+        self._hidden = hidden
+        self.device = Device(device)
+
+    dtype = property(lambda self: self._hidden.dtype)
+    shape = property(lambda self: self._hidden.shape)
+    ndim = property(lambda self: self._hidden.ndim)
+    size = property(lambda self: self._hidden.size)
+    data = property(lambda self: Pointer(self._hidden.ctypes.data))
+
+    def __len__(self):
+        return len(self._hidden)
+
+    def __array__(self, *_, **__):
+        raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __bool__(self):
+        raise AssertionError("this would wait for the device")
+
+    __float__ = __int__ = __index__ = __bool__
+
+    def __iter__(self):
+        return (self[k] for k in range(len(self)))
+
+    def get(self):
+        return self._hidden.copy()
+
+    def reshape(self, *shape):
+        return Array(self._hidden.reshape(*shape), self.device.id)
+
+    def astype(self, dtype, copy=True):
+        with np.errstate(over="ignore"):
+            return Array(self._hidden.astype(dtype, copy=copy), self.device.id)
+
+    def __getitem__(self, key):
+        return Array(np.asarray(self._hidden[_bare(key)]), self.device.id)
+
+    def __setitem__(self, key, value):
+        self._hidden[_bare(key)] = _bare(value)
+
+    def __eq__(self, other):
+        return Array(self._hidden == _bare(other), self.device.id)
+
+    def _combine(self, other, operation):
+        return Array(operation(self._hidden, _bare(other)), self.device.id)
+
+    __add__ = __radd__ = lambda self, other: self._combine(other, np.add)
+    __mul__ = __rmul__ = lambda self, other: self._combine(other, np.multiply)
+
+    def __isub__(self, other):
+        self._hidden -= _bare(other)
+        return self
+
+    def copy(self):
+        return Array(self._hidden.copy(), self.device.id)
+
+    def __gt__(self, other):
+        return Array(self._hidden > _bare(other), self.device.id)
+
+    __hash__ = None
+
+
+def _bare(value):
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_bare, value))
+    return value._hidden if isinstance(value, Array) else value
+
+
+def _here(function):
+    return lambda *args, **options: Array(function(*map(_bare, args), **options))
+
+
+def _empty(shape, dtype=float):
+    array = np.empty(shape, dtype)
+    array.view(np.uint8).reshape(-1)[...] = 0xFF  # NaN, or an index far out of bounds
+    return Array(array)
+
+
+def cupy_on(host):
+    """A module that stands for cupy, its kernels run by `host`."""
+
+    class RawModule:
+        def __init__(self, *, code, options):
+            assert options == _cuda.OPTIONS
+            assert code.startswith(host.source)
+            entries = code[len(host.source) :]
+            self.names = dict(
+                re.findall(r'extern "C" __global__ \S+ .*? (\w+)\(const .*? a\) \{ (.*)\(a\); \}\n', entries)
+            )
+
+        def get_function(self, identifier):
+            name = self.names[identifier]
+            return lambda grid, block, arguments: host.run(name, (min(grid[0], BLOCKS),), block, *arguments)
+
+    cupy = types.ModuleType("cupy")
+    cupy.ndarray, cupy.RawModule = Array, RawModule
+    cupy.cuda = types.SimpleNamespace(Device=Device)
+    cupy.empty = _empty
+    cupy.zeros = _here(lambda shape, dtype=float: np.zeros(shape, dtype))
+    cupy.asarray = cupy.ascontiguousarray = _here(lambda array, dtype=None: np.array(array, dtype, order="C", ndmin=1))
+    cupy.argwhere = _here(np.argwhere)
+    cupy.broadcast_to, cupy.concatenate = _here(np.broadcast_to), _here(np.concatenate)
+    cupy.fill_diagonal = lambda array, value: np.fill_diagonal(_bare(array), value)
+    cupy.asnumpy = lambda array: array.get()
+    return cupy
+
+
+def install(monkeypatch, host):
+    """Let the package believe that CuPy is there; kernels are compiled anew where the source is another."""
+    cupy = cupy_on(host)
+    monkeypatch.setitem(sys.modules, "cupy", cupy)
+    monkeypatch.setattr(_cuda, "source", lambda: host.source)
+    for cached in (_cuda._kernels, _cuda._most_blocks):
+        cached.cache_clear()
+    return cupy

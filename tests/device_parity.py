@@ -1,0 +1,145 @@
+"""What every device must answer as the CPU does: cases shared by test_cuda_on_host.py and test_gpu.py."""
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+import sdtwkit
+from sdtwkit.dp import AlignmentDP
+
+REGULARIZERS = ("entropy", "l2", None)
+DTYPES = (np.float64, np.float32)
+OPTIONS = {
+    "plain": {},
+    "band": {"window": 2},
+    "weights": {"step_weights": (1.0, 2.0, 0.5)},
+    "search": {"open_begin": "y", "open_end": "y"},
+    "everything": {"window": 3, "step_weights": (0.5, 2.0, 1.5), "open_begin": True, "open_end": True},
+}
+COSTS = ("sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "huber", "neg_dot")
+# One cell; less than a strip; a whole strip; one row more; three strips, with more than one block of steps.
+SHAPES = ((1, 1), (1, 7), (5, 3), (32, 20), (33, 40), (70, 45))
+TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
+
+
+def close(actual, expected, dtype):
+    """`actual`, of the device, against `expected`: within a tolerance of the largest finite entry, infinities alike."""
+    actual = actual.get()
+    assert actual.dtype == dtype
+    finite = np.abs(expected[np.isfinite(expected)])
+    assert_allclose(actual, expected, rtol=0, atol=TOLERANCE[dtype] * finite.max(initial=1))
+
+
+def random_batch(rng, n, m, dtype, gaps=True):
+    """Three cost matrices and their lengths; one holds forbidden cells, and NaN lies beyond the lengths."""
+    C = rng.normal(size=(3, n, m)).astype(dtype)
+    rows, columns = np.array([n, max(1, n - 2), n]), np.array([m, m, max(1, m - 3)])
+    if gaps and min(n, m) > 3:
+        C[1][rng.random((n, m)) < 0.1] = np.inf
+    for b in range(3):
+        C[b, rows[b] :] = C[b, :, columns[b] :] = np.nan
+    return C, {"x_lengths": rows, "y_lengths": columns}
+
+
+def check_given_costs(cupy, rng, dtype, regularizer, options, shape, gamma=0.6):
+    """All of AlignmentDP on one ragged batch."""
+    C, lengths = random_batch(rng, *shape, dtype)
+    Z = rng.normal(size=C.shape).astype(dtype)
+    dp, device_C, device_Z = AlignmentDP(gamma, regularizer=regularizer, **options), cupy.asarray(C), cupy.asarray(Z)
+    for got, expected in zip(dp.value_and_grad(device_C, **lengths), dp.value_and_grad(C, **lengths), strict=True):
+        close(got, expected, dtype)
+    close(dp.value(device_C, **lengths), dp.value(C, **lengths), dtype)
+    close(dp.marginals(device_C, **lengths), dp.marginals(C, **lengths), dtype)
+    for got, expected in zip(dp.hvp(device_C, device_Z, **lengths), dp.hvp(C, Z, **lengths), strict=True):
+        close(got, expected, dtype)
+    close(dp.marginals_vjp(device_C, device_Z, **lengths), dp.marginals_vjp(C, Z, **lengths), dtype)
+    paths, values = dp.decode(C, **lengths)
+    device_paths, device_values = dp.decode(device_C, **lengths)
+    close(device_values, values, dtype)
+    for got, expected in zip(device_paths, paths, strict=True):
+        assert_array_equal(got.get(), expected)
+
+
+def check_paths(cupy, rng):
+    """Best paths of series, whose lengths are waited for."""
+    x, y = rng.normal(size=(40, 2)), rng.normal(size=(35, 2))
+    for options in ({}, {"window": 3}, {"open_begin": "y", "open_end": "y"}):
+        path, value = sdtwkit.dtw_path(x, y, **options)
+        device_path, device_value = sdtwkit.dtw_path(cupy.asarray(x), cupy.asarray(y), **options)
+        assert_array_equal(device_path.get(), path)
+        close(device_value, value, np.float64)
+
+
+def random_series(rng, n, m, d, dtype):
+    """Three pairs of series as padded arrays, NaN beyond their lengths."""
+    x, y = rng.normal(size=(3, n, d)).astype(dtype), rng.normal(size=(3, m, d)).astype(dtype)
+    rows, columns = np.array([n, max(1, n - 2), n]), np.array([m, m, max(1, m - 3)])
+    for b in range(3):
+        x[b, rows[b] :] = y[b, columns[b] :] = np.nan
+    return x, y, {"x_lengths": rows, "y_lengths": columns}
+
+
+def check_series(cupy, rng, dtype, cost, options, shape, d=2, gamma=0.6):
+    """The functions of pairs of series, on a ragged batch padded and as lists."""
+    x, y, lengths = random_series(rng, *shape, d, dtype)
+    options = {"gamma": gamma, "cost": cost, **options}
+    G = rng.normal(size=(3, *shape)).astype(dtype)
+
+    def lists(a, sizes):
+        return [item[:k] for item, k in zip(a, sizes, strict=True)]
+
+    xs, ys = lists(x, lengths["x_lengths"]), lists(y, lengths["y_lengths"])
+    for a, b, ends in ((x, y, lengths), (xs, ys, {})):
+        on_device = [[cupy.asarray(item) for item in s] if isinstance(s, list) else cupy.asarray(s) for s in (a, b)]
+        G_ab = [item[: len(p), : len(q)] for item, p, q in zip(G, a, b, strict=True)] if a is xs else G
+        G_device = [cupy.asarray(item) for item in G_ab] if a is xs else cupy.asarray(G)
+        for function, *more in (
+            (sdtwkit.soft_dtw,),
+            (sdtwkit.soft_dtw_value_and_grad,),
+            (sdtwkit.soft_dtw_alignment,),
+            (sdtwkit.soft_dtw_alignment_vjp, G_ab, G_device),
+        ):
+            expected = function(a, b, *more[:1], **options, **ends)
+            got = function(*on_device, *more[1:], **options, **ends)
+            parts = zip(got, expected, strict=True) if isinstance(expected, tuple) else [(got, expected)]
+            for result, answer in parts:
+                items = zip(result, answer, strict=True) if isinstance(answer, list) else [(result, answer)]
+                for item, right in items:
+                    close(item, right, dtype)
+
+
+def check_collections(cupy, rng, dtype, options, kind="soft"):
+    """Divergences of pairs, and matrices of all pairs."""
+    x, y, lengths = random_series(rng, 20, 35, 2, dtype)
+    xs = [a[:k] for a, k in zip(x, lengths["x_lengths"], strict=True)]
+    ys = [a[:k] for a, k in zip(y, lengths["y_lengths"], strict=True)][:2]
+    device_x, device_y = cupy.asarray(x), cupy.asarray(y)
+    device_xs, device_ys = [cupy.asarray(a) for a in xs], [cupy.asarray(a) for a in ys]
+    divergence = {**options, "kind": kind, "gamma": 0.5}
+    for got, expected in zip(
+        sdtwkit.soft_dtw_divergence_value_and_grad(device_x, device_y, **divergence, **lengths),
+        sdtwkit.soft_dtw_divergence_value_and_grad(x, y, **divergence, **lengths),
+        strict=True,
+    ):
+        close(got, expected, dtype)
+    close(
+        sdtwkit.soft_dtw_divergence(device_x, device_y, **divergence, **lengths),
+        sdtwkit.soft_dtw_divergence(x, y, **divergence, **lengths),
+        dtype,
+    )
+    for function, some in (
+        (sdtwkit.cdist_soft_dtw, options),
+        (sdtwkit.cdist_dtw, options),
+        (sdtwkit.cdist_soft_dtw_divergence, divergence),
+    ):
+        close(function(device_xs, device_ys, **some), function(xs, ys, **some), dtype)
+        close(function(device_xs, **some), function(xs, **some), dtype)
+        padded = function(device_x, X_lengths=lengths["x_lengths"], **some)
+        close(padded, function(x, X_lengths=lengths["x_lengths"], **some), dtype)
+
+
+def extreme_costs(rng, dtype):
+    """Costs over 24 powers of ten, of both signs, some forbidden."""
+    C = rng.choice([-1.0, 1.0, 1.0], (8, 5, 6)) * 10.0 ** rng.uniform(-12, 12, (8, 5, 6))
+    C[rng.random(C.shape) < 0.1] = np.inf
+    C[:, 0, 0] = C[:, -1, -1] = 1.0
+    return C.astype(dtype)

@@ -1,0 +1,111 @@
+"""Every CUDA kernel compiles for every architecture we name, without a device, and keeps its registers.
+
+NVRTC comes with the extra [gpu] (or [gpu12]); it needs neither a driver nor a device. All kernels of given costs are
+compiled for all architectures; of those with a fused cost, which differ from them in a few lines, some flags and one
+architecture for each cost and operator, or with SDTWKIT_COMPILE=all in the environment everything: half an hour.
+"""
+
+import os
+import re
+
+import numpy as np
+import pytest
+
+from sdtwkit import _cuda
+
+cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
+nvrtc = cupy.cuda.nvrtc
+
+try:
+    VERSION = nvrtc.getVersion()
+    SUPPORTED = set(nvrtc.getSupportedArchs())
+except Exception as error:  # cupy is there, the library that it loads is not
+    pytest.skip(f"NVRTC does not load: {error}", allow_module_level=True)
+
+ARCHITECTURES = [architecture for architecture in (70, 75, 80, 90, 120) if architecture in SUPPORTED]
+ALL_OPERATORS = [name for names in _cuda.OPERATORS.values() for name, _ in names]
+# What CuPy adds by itself, and the report of the assembler.
+OPTIONS = (*_cuda.OPTIONS, "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
+
+
+def compile_source(source, architecture):
+    """The log of compiling to machine code."""
+    program = nvrtc.createProgram(source, "alignment.cu", (), ())
+    try:
+        try:
+            nvrtc.compileProgram(program, (*OPTIONS, f"-arch=sm_{architecture}"))
+        except nvrtc.NVRTCError:
+            raise AssertionError(nvrtc.getProgramLog(program)) from None
+        assert nvrtc.getCUBIN(program)
+        return nvrtc.getProgramLog(program).replace("\0", "")
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+def spills(log):
+    """Bytes spilled by each kernel of a log."""
+    return [int(a) + int(b) for a, b in re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)]
+
+
+def check(names, architecture):
+    log = compile_source(_cuda.program(names), architecture)
+    assert spills(log) == [0] * len(names), log
+    assert not re.search(r"\(\d+\): warning", log), log
+    # More static shared memory than 48 KB could not be launched.
+    assert all(int(size) <= 48 * 1024 for size in re.findall(r"(\d+) bytes smem", log))
+
+
+@pytest.mark.parametrize("operator", ALL_OPERATORS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_for_given_costs(architecture, operator):
+    check(_cuda.kernel_names(operator, "Given"), architecture)
+
+
+def some_names(operator, cost):
+    """First order without weights, second order with them."""
+    for weighted, tangents in ((False, False), (True, True)):
+        yield _cuda.forward_name(operator, cost, weighted, True, tangents)
+        yield _cuda.backward_name(operator, cost, weighted, tangents)
+
+
+@pytest.mark.parametrize("operator", ALL_OPERATORS)
+@pytest.mark.parametrize("cost", _cuda.COSTS[1:])
+def test_kernels_for_series(cost, operator):
+    if os.environ.get("SDTWKIT_COMPILE") == "all":
+        names = [name for name in _cuda.kernel_names(operator, cost) if "close" not in name]
+        for architecture in ARCHITECTURES:
+            check(names, architecture)
+        return
+    turn = ALL_OPERATORS.index(operator) + _cuda.COSTS.index(cost)
+    check(list(some_names(operator, cost)), ARCHITECTURES[turn % len(ARCHITECTURES)])
+
+
+def test_spills_are_noticed():
+    # A block of 1024 threads leaves 64 registers each.
+    name = _cuda.backward_name("EntropyMin<double, true>", "Given", True, True)
+    crowded = _cuda.program([name]).replace("__launch_bounds__(32, 8)", "__launch_bounds__(1024, 1)")
+    assert max(spills(compile_source(crowded, ARCHITECTURES[-1]))) > 0
+
+
+def test_an_error_is_noticed():
+    wrong = _cuda.program([_cuda.close_name("HardMin<float>", False)]).replace("lane_of_thread()", "lane()")
+    with pytest.raises(AssertionError, match="error: "):
+        compile_source(wrong, 90)
+
+
+def test_arguments_are_laid_out_as_the_compiler_does():
+    """All fields are of eight bytes and nothing lies between them: NumPy's structure is C++'s."""
+    fields = _cuda.arguments_dtype().names
+    claims = [f"sizeof(sdtw::Arguments<{scalar}>) == {8 * len(fields)}" for scalar in ("float", "double")]
+    claims += [f"sizeof(sdtw::Arguments<float>::{name}) == 8" for name in fields]
+    compile_source(_cuda.source() + "".join(f'static_assert({claim}, "");\n' for claim in claims), 90)
+    assert {_cuda.arguments_dtype()[name] for name in fields} == {np.dtype(np.int64), np.dtype(np.float64)}
+
+
+@pytest.mark.parametrize("tangents", [False, True])
+@pytest.mark.parametrize("operator", _cuda.OPERATORS, ids=str)
+def test_nodes_have_the_size_that_rooms_are_made_for(operator, tangents):
+    for name, state in _cuda.OPERATORS[operator]:
+        size = _cuda._node_bytes(state, 4 if operator[1] == "float" else 8, tangents)
+        node = f"sdtw::Node<sdtw::{name}, {'true' if tangents else 'false'}>"
+        compile_source(_cuda.source() + f'static_assert(sizeof({node}) == {size}, "");\n', 90)

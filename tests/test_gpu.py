@@ -1,0 +1,153 @@
+"""On a CUDA device: the answers of the CPU, streams, several devices, long series, the same bits every time.
+
+`tools/compute_sanitizer.sh` runs these tests under the tools that look for races and accesses out of bounds.
+"""
+
+import numpy as np
+import pytest
+from device_parity import (
+    COSTS,
+    DTYPES,
+    OPTIONS,
+    REGULARIZERS,
+    SHAPES,
+    check_collections,
+    check_given_costs,
+    check_paths,
+    check_series,
+    close,
+    extreme_costs,
+)
+from numpy.testing import assert_array_equal
+
+import sdtwkit
+from sdtwkit.dp import AlignmentDP
+
+pytestmark = pytest.mark.gpu
+cupy = pytest.importorskip("cupy", reason="needs CuPy, of the extra [gpu]")
+try:
+    N_DEVICES = cupy.cuda.runtime.getDeviceCount()
+except cupy.cuda.runtime.CUDARuntimeError as error:
+    pytest.skip(f"needs a CUDA device ({error})", allow_module_level=True)
+
+LARGER = (*SHAPES, (129, 200), (500, 333))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_given_costs(rng, dtype, regularizer, options):
+    for shape in LARGER:
+        check_given_costs(cupy, rng, dtype, regularizer, options, shape)
+
+
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+@pytest.mark.parametrize("cost", COSTS)
+def test_fused_costs(rng, cost, dtype, regularizer):
+    for options in OPTIONS.values():
+        for shape in ((5, 3), (33, 40), (150, 100)):
+            check_series(cupy, rng, dtype, cost, {**options, "regularizer": regularizer}, shape, d=3)
+
+
+def test_paths(rng):
+    check_paths(cupy, rng)
+
+
+@pytest.mark.parametrize("kind", ["soft", "sharp", "mean"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_divergences_and_matrices(rng, dtype, kind):
+    check_collections(cupy, rng, dtype, {}, kind)
+
+
+@pytest.mark.parametrize("gamma", [1e-8, 1e-3, 1.0, 1e3, 1e8])
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_extremes(rng, dtype, regularizer, gamma):
+    C = extreme_costs(rng, dtype)
+    dp = AlignmentDP(gamma, regularizer=regularizer)
+    value, gradient = dp.value_and_grad(C)
+    got_value, got = dp.value_and_grad(cupy.asarray(C))
+    close(got_value, value, dtype)
+    assert np.isfinite(got.get()).all()
+    if regularizer == "entropy" or dtype == np.float64:
+        close(got, gradient, dtype)
+
+
+def test_many_pairs_of_many_lengths(rng):
+    """More warps than a device has room for, among them pairs of one sample."""
+    C = rng.random((3000, 70, 40)).astype(np.float32)
+    rows, columns = rng.integers(1, 71, 3000), rng.integers(1, 41, 3000)
+    for got, expected in zip(
+        AlignmentDP(0.1).value_and_grad(cupy.asarray(C), rows, columns),
+        AlignmentDP(0.1).value_and_grad(C, rows, columns),
+        strict=True,
+    ):
+        close(got, expected, np.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_a_long_pair(rng, dtype):
+    """Hundreds of strips, each waiting for the one above."""
+    x, y = rng.normal(size=(2, 9000)).cumsum(axis=1).astype(dtype) / 30
+    expected = sdtwkit.soft_dtw_value_and_grad(x, y, 0.1)
+    got = sdtwkit.soft_dtw_value_and_grad(cupy.asarray(x), cupy.asarray(y), 0.1)
+    for result, answer in zip(got, expected, strict=True):
+        close(result, answer, dtype)
+
+
+def test_the_same_bits_every_time(rng):
+    x, y = cupy.asarray(rng.normal(size=(50, 300, 4))), cupy.asarray(rng.normal(size=(50, 280, 4)))
+    first = [array.get() for array in sdtwkit.soft_dtw_value_and_grad(x, y, 0.1)]
+    for _ in range(20):
+        for array, expected in zip(sdtwkit.soft_dtw_value_and_grad(x, y, 0.1), first, strict=True):
+            assert_array_equal(array.get(), expected)
+
+
+def test_work_is_ordered_by_the_current_stream(rng):
+    """What is computed before a call on the same stream is what the call sees, and nothing else has to wait."""
+    C = rng.random((64, 200, 200))
+    expected = AlignmentDP().value(C)
+    for _ in range(5):
+        with cupy.cuda.Stream(non_blocking=True) as stream:
+            device_C = cupy.full(C.shape, cupy.nan)
+            for _ in range(20):  # keeps the stream busy
+                device_C = cupy.sqrt(device_C)
+            device_C[...] = cupy.asarray(C)
+            value = AlignmentDP().value(device_C)
+            device_C[...] = 0
+        stream.synchronize()
+        close(value, expected, np.float64)
+
+
+def test_nothing_waits_for_the_device(rng):
+    """A call that is captured into a graph cannot synchronise: CUDA would refuse."""
+    C = cupy.asarray(rng.random((4, 50, 60)))
+    expected = [array.copy() for array in AlignmentDP().value_and_grad(C)]  # compiles, and fills the memory pool
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        warm = AlignmentDP().value_and_grad(C)
+        stream.synchronize()
+        del warm
+        stream.begin_capture()
+        results = AlignmentDP().value_and_grad(C)
+        graph = stream.end_capture()
+        graph.launch(stream)
+    stream.synchronize()
+    for got, answer in zip(results, expected, strict=True):
+        assert_array_equal(got.get(), answer.get())
+
+
+@pytest.mark.skipif(N_DEVICES < 2, reason="needs two CUDA devices")
+def test_results_lie_on_the_device_of_the_data(rng):
+    C = rng.random((3, 40, 50))
+    with cupy.cuda.Device(1):
+        device_C = cupy.asarray(C)
+    value, gradient = AlignmentDP().value_and_grad(device_C)
+    assert value.device.id == gradient.device.id == 1
+    close(value, AlignmentDP().value(C), np.float64)
+
+
+def test_a_length_on_the_device_that_is_out_of_range():
+    value = AlignmentDP().value(cupy.ones((3, 4, 4)), x_lengths=cupy.asarray([4, 0, 9]))
+    assert_array_equal(np.isnan(value.get()), [False, True, True])
