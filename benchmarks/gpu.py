@@ -1,0 +1,205 @@
+"""Alignment on a CUDA device beside the limit of its memory and the CUDA kernels of torch's soft-DTW losses.
+
+    python -m benchmarks.gpu [--markdown doc/gpu.md] [--quick]
+
+The floor of a row is the time in which the device, at the bandwidth that a copy reaches on it here, moves what no
+program can avoid: given costs are read twice and their gradient is written once. Where series are given there is no
+such floor, and the column stays empty. Without a device the page names the rows that are missing, and no figure.
+"""
+
+import argparse
+import datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import sdtwkit
+from sdtwkit.dp import AlignmentDP
+
+GAMMA = 0.1
+COMMAND = "python -m benchmarks.gpu --markdown doc/gpu.md"
+
+
+class Row(NamedTuple):
+    """One measurement; d = 0: the costs are given."""
+
+    what: str
+    B: int
+    n: int
+    m: int
+    d: int
+    dtype: str
+
+    @property
+    def size(self):
+        return f"{self.B} x {self.n} x {self.m}" + (f", d = {self.d}" if self.d else "")
+
+
+ROWS = [
+    *(
+        Row(what, B, n, n, 0, dtype)
+        for dtype in ("float32", "float64")
+        for B, n in ((1024, 512), (4096, 128), (64, 2048), (1, 8192))
+        for what in ("value", "value and gradient")
+    ),
+    *(Row("Hessian product", B, n, n, 0, "float32") for B, n in ((1024, 512), (1, 8192))),
+    *(Row("loss and gradients", B, n, n, 12, "float32") for B, n in ((32, 50), (32, 500), (512, 500), (1, 2000))),
+    Row("loss and gradients", 1, 50000, 50000, 1, "float32"),
+    Row("matrix of all pairs", 500, 275, 275, 1, "float32"),
+]
+PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw"}  # name -> module; both take CUDA tensors
+
+
+def parsed():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--markdown", type=Path, help="where to write the page")
+    parser.add_argument("--quick", action="store_true", help="few repetitions")
+    return parser.parse_args()
+
+
+def device():
+    """cupy, if it is here and has a device; else why not, as a sentence."""
+    try:
+        import cupy
+
+        cupy.cuda.runtime.getDeviceCount()
+    except ImportError:
+        return None, "CuPy is not installed"
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return None, "no CUDA device was at hand"
+    return cupy, ""
+
+
+# ---- what is measured
+
+
+def ours(cupy, row):
+    """The call that a row measures."""
+    rng = np.random.default_rng(0)
+    dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
+    if row.d == 0:
+        C = cupy.random.default_rng(0).random((row.B, row.n, row.m), dtype=dtype)
+        if row.what == "value":
+            return lambda: dp.value(C)
+        if row.what == "value and gradient":
+            return lambda: dp.value_and_grad(C)
+        return lambda: dp.hvp(C, C)
+    x, y = (cupy.asarray(rng.random((row.B, k, row.d)).astype(dtype)) for k in (row.n, row.m))
+    if row.what == "matrix of all pairs":
+        return lambda: sdtwkit.cdist_soft_dtw(x, gamma=GAMMA)
+    return lambda: sdtwkit.soft_dtw_value_and_grad(x, y, GAMMA)
+
+
+def theirs(peer, row):
+    """Loss and backward pass to x of a torch peer, or None where it does not serve the row."""
+    if row.what != "loss and gradients" or (max(row.n, row.m) > 1024 and peer == "Maghoumi"):
+        return None  # Maghoumi's kernels refuse more than 1024 samples
+    try:
+        import torch
+
+        loss = __import__(PEERS[peer]).SoftDTW(use_cuda=True, gamma=GAMMA)
+    except ImportError:
+        return None
+    rng = np.random.default_rng(0)
+    x, y = (torch.tensor(rng.random((row.B, k, row.d)), dtype=torch.float32, device="cuda") for k in (row.n, row.m))
+    x.requires_grad_()
+    return lambda: torch.autograd.grad(loss(x, y).sum(), x)
+
+
+def cells(row):
+    pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
+    return pairs * row.n * row.m
+
+
+def traffic(row):
+    """Bytes that must be moved, None where the cells need not be in memory."""
+    if row.d:
+        return None
+    tables = {"value": 1, "value and gradient": 3, "Hessian product": 6}[row.what]
+    return tables * cells(row) * np.dtype(row.dtype).itemsize
+
+
+# ---- times
+
+
+def seconds(cupy, run, repeat):
+    """The best of several calls, between events on the current stream."""
+    run()
+    times = []
+    for _ in range(repeat):
+        begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+        begin.record()
+        run()
+        end.record()
+        end.synchronize()
+        times.append(cupy.cuda.get_elapsed_time(begin, end) / 1e3)
+    return min(times)
+
+
+def bandwidth(cupy, repeat):
+    """Bytes a second of a copy, read and written bytes counted."""
+    source = cupy.zeros(1 << 28, np.uint8)
+    target = cupy.empty_like(source)
+    return 2 * source.nbytes / seconds(cupy, lambda: cupy.copyto(target, source), max(repeat, 5))
+
+
+def measure(cupy, repeat):
+    """Lines of the table."""
+    rate = bandwidth(cupy, repeat)
+    for row in ROWS:
+        pool = cupy.get_default_memory_pool()
+        pool.free_all_blocks()
+        run = ours(cupy, row)
+        before = pool.used_bytes()
+        took = seconds(cupy, run, repeat)
+        memory = pool.total_bytes() - before
+        floor = traffic(row) and traffic(row) / rate
+        peers = [
+            f"{name} {seconds(cupy, other, repeat) / took:.3g}x"
+            for name in PEERS
+            if (other := theirs(name, row)) is not None
+        ]
+        yield (
+            f"| {row.what} | {row.size} | {row.dtype} | {took * 1e3:.3g} ms | {took / cells(row) * 1e12:.3g} "
+            f"| {f'{took / floor:.3g}' if floor else ''} | {memory / 1e6:.3g} MB | {', '.join(peers)} |"
+        )
+
+
+def page(cupy, why, repeat):
+    """The page, line by line."""
+    yield "# Alignment on a GPU"
+    yield ""
+    today = datetime.date.today().isoformat()
+    if cupy is None:
+        yield f"`{COMMAND}` writes this page. {today}: {why}, so all of these rows are missing:"
+        yield ""
+        yield "| task | pairs x n x m | dtype |"
+        yield "| --- | --- | --- |"
+        yield from (f"| {row.what} | {row.size} | {row.dtype} |" for row in ROWS)
+        return
+    name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+    yield (
+        f"Written by `{COMMAND}`, {today}, {name}, driver {cupy.cuda.runtime.driverGetVersion()}, CuPy "
+        f"{cupy.__version__}, sdtwkit {sdtwkit.__version__}; a copy moves {bandwidth(cupy, repeat) / 1e12:.3g} TB/s. "
+        f"Best of {repeat}, compilation excluded; memory is what the call adds, results included."
+    )
+    yield ""
+    yield "| task | pairs x n x m | dtype | time | ps a cell | times the floor | memory | peers, times slower |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    yield from measure(cupy, repeat)
+
+
+def main():
+    options = parsed()
+    cupy, why = device()
+    lines = []
+    for line in page(cupy, why, 3 if options.quick else 20):
+        print(line, flush=True)
+        lines.append(line)
+    if options.markdown:
+        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
