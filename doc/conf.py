@@ -89,7 +89,7 @@ def _plain_docstring(app, what, name, obj, options, lines):
     """Takes |x| and labels_ for what they are in a docstring, no markup: outside literals, examples and equations."""
     literal = False
     for number, line in enumerate(lines):
-        if not line.startswith(" ") and line.strip() or line.startswith(".. "):
+        if line.startswith(".. ") or line[:1].strip():
             literal = False
         literal = literal or line.lstrip().startswith((">>>", ".. math::"))
         if not literal:

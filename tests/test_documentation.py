@@ -50,7 +50,7 @@ def test_figures_of_the_experiments_are_those_of_their_pages():
             page = re.sub(r"\s+", " ", (PAGES / link[1]).read_text())
         for figure in re.findall(r"\d*\.\d+|\d+(?= %| ms)", here):
             assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\d)", page), (
-                f"{experiment}: {figure} is not on its page"
+                f"{experiment}: {figure} is not on the page"
             )
             compared += 1
     assert compared > 20
