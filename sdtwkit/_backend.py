@@ -333,10 +333,10 @@ def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
     data = problem.given if problem.x is None else problem.x.data
     if type(data) is not np.ndarray and _arrays.on_device(data):
-        from . import _cuda
+        from ._cuda import alignment
 
         with data.device:  # where results are allocated and kernels launched
-            return _solve_by(_cuda, problem, n_jobs, want, _arrays.namespace(data).empty)
+            return _solve_by(alignment, problem, n_jobs, want, _arrays.namespace(data).empty)
     if "cupy" in sys.modules:
         for name, array in (("window", problem.recursion.mask), ("prior", problem.given)):
             if _arrays.on_device(array):
@@ -544,14 +544,14 @@ def level():
 
 def info():
     """What `show_versions` prints of the engines."""
-    from . import _cuda
+    from ._cuda import kernels
 
     built = _kernels.build_info()
     return {
         "instruction level": _kernels.LEVELS[level()],
         "OpenMP": f"{'yes' if built['openmp'] else 'no'}, {_kernels.max_threads()} threads",
         "compiler": built["compiler"],
-        "CUDA": _cuda.info(),
+        "CUDA": kernels.info(),
     }
 
 

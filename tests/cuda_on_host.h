@@ -1,14 +1,16 @@
 // Enough CUDA to run our kernels on a CPU, one fiber a thread. Tests only, never speed.
 //
-// The blocks of a launch are of one warp and all resident at once, so that warps that wait for each other do so here,
-// too. Fibers take turns, forwards, backwards or at random. Where CUDA would be silent, a run fails with a sentence:
-//   * lanes of a warp that meet at different instructions, or wait for a lane that has left;
-//   * shared memory that a lane reads although another lane wrote it, or writes although another lane wrote or read it,
-//     without a __syncwarp between (a shuffle orders no memory); that nobody wrote; out of bounds;
+// The blocks of a launch are of whole warps and all resident at once, so that blocks that wait for each other do so
+// here, too. Fibers take turns, forwards, backwards or at random. Where CUDA would be silent, a run fails with a sentence:
+//   * lanes of a warp that meet at different instructions, or wait for a thread that has left;
+//   * shared memory that a thread reads although another wrote it, or writes although another wrote or read it, without
+//     a __syncwarp between (of the same warp) or a __syncthreads; that nobody wrote; out of bounds. A shuffle orders no
+//     memory;
 //   * warps that wait for each other for ever.
-// What a warp stores with __stcg, to hand it to other warps, stays with the warp until a lane that knows of it (by a
-// __syncwarp since, or because the store was its own) comes to a __threadfence: without one, others find old memory.
-// What cannot be shown is a load that a device would do too early, where the fence of the reader is missing.
+// What a block stores with __stcg, to hand it to other blocks, stays with the block until a thread that knows of it (by
+// a barrier since, or because the store was its own) comes to a __threadfence: without one, others find old memory.
+// What cannot be shown is a load that a device would do too early, where the fence of the reader is missing; and of
+// ordinary stores to device memory nothing but the wrong results that one of the orders brings up.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
@@ -30,7 +32,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
-static dim3 threadIdx, blockIdx, gridDim;
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
 using std::exp2;
 using std::log;
 using std::sqrt;
@@ -40,31 +42,40 @@ namespace cuda_on_host {
 constexpr unsigned kLanes = 32;
 constexpr std::size_t kStack = 64 * 1024;
 
-struct Store {  // not yet visible to other warps
+struct Epoch {  // barriers passed: of any kind, and those of the block
+  long any = 0, block = 0;
+};
+struct Store {  // not yet visible to other blocks
   std::uint64_t bits;
   std::size_t size;
-  unsigned lane;
-  long epoch;
+  unsigned thread;
+  Epoch when;
 };
 struct Warp {
-  std::map<void*, Store> stores;
   unsigned arrived[2] = {0, 0};
   long done = -1;  // the last meeting that all lanes have reached
   std::uint64_t slots[2][kLanes];
   const char* kinds[2][kLanes];
+};
+struct Block {
+  std::map<void*, Store> stores;
+  std::vector<Warp> warps;
+  unsigned arrived = 0;
+  long barriers = 0;  // that all threads have reached
   std::map<int, std::shared_ptr<void>> shared;  // by the line of the declaration
 };
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
-  unsigned block = 0, lane = 0;
-  long meetings = 0, epoch = 0;  // epoch: __syncwarps passed
+  unsigned block = 0, thread = 0, lane = 0;
+  long meetings = 0;
+  Epoch epoch;
   bool done = false, begun = false;
   jmp_buf jump;
 };
 
 static std::vector<Fiber> fibers;
-static std::vector<Warp> warps;
+static std::vector<Block> blocks;
 static std::size_t running;
 static ucontext_t launcher;
 static std::function<void()> body;
@@ -74,11 +85,16 @@ static int order;  // 0: forwards, 1: backwards, 2: at random
 static std::mt19937 chance;
 
 inline Fiber& me() { return fibers[running]; }
-inline Warp& my_warp() { return warps[me().block]; }
+inline Block& my_block() { return blocks[me().block]; }
+// Whether what a thread of this block did at an epoch comes before what the fiber does now.
+inline bool known(const Fiber& f, unsigned thread, Epoch when) {
+  if (thread == f.thread) return true;
+  return thread / kLanes == f.thread / kLanes ? when.any < f.epoch.any : when.block < f.epoch.block;
+}
 
 inline void enter(std::size_t next) {
   running = next;
-  threadIdx = {me().lane}, blockIdx = {me().block};
+  threadIdx = {me().thread}, blockIdx = {me().block};
 }
 [[noreturn]] inline void fail(const std::string& sentence) {
   if (failure.empty()) failure = sentence;
@@ -128,16 +144,16 @@ inline void start() {
   resume(to);
 }
 
-// Makes stores of the warp visible: all of them, or those that this lane knows of.
-inline void flush(Warp& w, const Fiber* by) {
-  for (auto it = w.stores.begin(); it != w.stores.end();) {
+// Makes stores of the block visible: all of them, or those that this thread knows of.
+inline void flush(Block& block, const Fiber* by) {
+  for (auto it = block.stores.begin(); it != block.stores.end();) {
     const Store& s = it->second;
-    if (by && s.lane != by->lane && s.epoch >= by->epoch) {
+    if (by && !known(*by, s.thread, s.when)) {
       ++it;
       continue;
     }
     std::memcpy(it->first, &s.bits, s.size);
-    it = w.stores.erase(it);
+    it = block.stores.erase(it);
   }
 }
 
@@ -145,7 +161,7 @@ inline void flush(Warp& w, const Fiber* by) {
 inline const std::uint64_t* meet(const char* kind, std::uint64_t number) {
   const long meeting = me().meetings++;
   const int side = meeting & 1;
-  Warp& w = my_warp();
+  Warp& w = my_block().warps[me().thread / kLanes];
   w.slots[side][me().lane] = number, w.kinds[side][me().lane] = kind;
   if (++w.arrived[side] == kLanes) {
     for (unsigned l = 1; l < kLanes; ++l)
@@ -157,12 +173,23 @@ inline const std::uint64_t* meet(const char* kind, std::uint64_t number) {
   return w.slots[side];
 }
 
+// All threads of the block meet.
+inline void meet_block() {
+  Block& block = my_block();
+  const long barrier = ++me().epoch.block;
+  ++me().epoch.any;
+  if (++block.arrived == blockDim.x) block.arrived = 0, block.barriers = barrier, idle = 0;
+  while (block.barriers < barrier) yield();
+}
+
 // Shared memory that knows who touched it last.
 template <class T> struct Cell {
   T value;
-  int writer = -1;
-  long written = -1, read = -1;      // epochs
-  std::uint32_t readers = 0;         // lanes, in the epoch `read`
+  int writer = -1;             // thread
+  Epoch written, read;
+  std::uint32_t readers = 0;   // lanes of the warp that read last, in the epoch `read`
+  unsigned reading_warp = 0;
+  bool by_several = false;     // warps have read since the last barrier of the block
 };
 template <class T> class Reference {
  public:
@@ -170,16 +197,22 @@ template <class T> class Reference {
   operator T() const {
     const Fiber& f = me();
     if (cell_.writer < 0) fail("shared memory is read that nobody wrote");
-    if (cell_.writer != int(f.lane) && cell_.written == f.epoch) race("read", "wrote");
-    if (cell_.read != f.epoch) cell_.read = f.epoch, cell_.readers = 0;
-    cell_.readers |= 1u << f.lane;
+    if (!known(f, unsigned(cell_.writer), cell_.written)) race("read", "wrote");
+    const unsigned warp = f.thread / kLanes;
+    if (cell_.readers && cell_.read.block == f.epoch.block) cell_.by_several |= cell_.reading_warp != warp;
+    else cell_.by_several = false;
+    if (cell_.read.any != f.epoch.any || cell_.reading_warp != warp) cell_.readers = 0;
+    cell_.read = f.epoch, cell_.reading_warp = warp, cell_.readers |= 1u << f.lane;
     return cell_.value;
   }
   const Reference& operator=(const T& value) const {
     const Fiber& f = me();
-    if (cell_.writer >= 0 && cell_.writer != int(f.lane) && cell_.written == f.epoch) race("written", "wrote");
-    if (cell_.read == f.epoch && (cell_.readers & ~(1u << f.lane))) race("written", "read");
-    cell_.value = value, cell_.writer = int(f.lane), cell_.written = f.epoch;
+    if (cell_.writer >= 0 && !known(f, unsigned(cell_.writer), cell_.written)) race("written", "wrote");
+    if (cell_.readers && cell_.read.block == f.epoch.block) {
+      const bool other_warp = cell_.by_several || cell_.reading_warp != f.thread / kLanes;
+      if (other_warp || (cell_.read.any == f.epoch.any && (cell_.readers & ~(1u << f.lane)))) race("written", "read");
+    }
+    cell_.value = value, cell_.writer = int(f.thread), cell_.written = f.epoch;
     return *this;
   }
   const Reference& operator=(const Reference& other) const { return *this = T(other); }
@@ -187,7 +220,7 @@ template <class T> class Reference {
  private:
   Cell<T>& cell_;
   void race(const char* now, const char* before) const {
-    fail("race in shared memory: " + std::string(now) + " by lane " + std::to_string(me().lane) + " what another lane " +
+    fail("race in shared memory: " + std::string(now) + " by thread " + std::to_string(me().thread) + " what another " +
          before + ", without a barrier between");
   }
 };
@@ -205,21 +238,22 @@ template <class T> class SharedArray {
   long count_;
 };
 template <class T> SharedArray<T> shared_array(int line, long count) {
-  auto& place = my_warp().shared[line];
+  auto& place = my_block().shared[line];
   if (!place) place = std::shared_ptr<void>(new Cell<T>[std::size_t(count)], [](void* p) { delete[] static_cast<Cell<T>*>(p); });
   return {static_cast<Cell<T>*>(place.get()), count};
 }
 
 // Runs a launch; returns what went wrong, or nothing.
-inline std::string launch(unsigned blocks, int how, unsigned seed, std::function<void()> kernel) {
+inline std::string launch(unsigned n_blocks, unsigned threads, int how, unsigned seed, std::function<void()> kernel) {
   order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0;
-  gridDim = {blocks};
-  warps.assign(blocks, Warp());
+  gridDim = {n_blocks}, blockDim = {threads};
+  blocks.assign(n_blocks, Block());
+  for (Block& block : blocks) block.warps.resize(threads / kLanes);
   fibers.clear();
-  fibers.resize(std::size_t(blocks) * kLanes);
+  fibers.resize(std::size_t(n_blocks) * threads);
   for (std::size_t k = 0; k < fibers.size(); ++k) {
     Fiber& f = fibers[k];
-    f.block = unsigned(k / kLanes), f.lane = unsigned(k % kLanes);
+    f.block = unsigned(k / threads), f.thread = unsigned(k % threads), f.lane = f.thread % kLanes;
     f.stack.reset(new char[kStack]);
     getcontext(&f.context);
     f.context.uc_stack.ss_sp = f.stack.get(), f.context.uc_stack.ss_size = kStack, f.context.uc_link = nullptr;
@@ -232,9 +266,9 @@ inline std::string launch(unsigned blocks, int how, unsigned seed, std::function
     enter(how == 1 ? fibers.size() - 1 : 0);
     resume(running);
   }
-  for (Warp& w : warps) flush(w, nullptr);
+  for (Block& block : blocks) flush(block, nullptr);
   fibers.clear();
-  warps.clear();
+  blocks.clear();
   return failure;
 }
 
@@ -270,9 +304,10 @@ template <class T> T __shfl_xor_sync(unsigned, T x, int mask) {
 }
 inline void __syncwarp() {
   cuda_on_host::meet("__syncwarp", 0);
-  ++cuda_on_host::me().epoch;
+  ++cuda_on_host::me().epoch.any;
 }
-inline void __threadfence() { cuda_on_host::flush(cuda_on_host::my_warp(), &cuda_on_host::me()); }
+inline void __syncthreads() { cuda_on_host::meet_block(); }
+inline void __threadfence() { cuda_on_host::flush(cuda_on_host::my_block(), &cuda_on_host::me()); }
 inline void __nanosleep(unsigned) { cuda_on_host::yield(); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) { return cuda_on_host::idle = 0, (*p += x) - x; }
 template <class T> T atomicMax(T* p, T x) {
@@ -281,14 +316,14 @@ template <class T> T atomicMax(T* p, T x) {
   return before;
 }
 template <class T> T __ldcg(const T* p) {
-  const auto& stores = cuda_on_host::my_warp().stores;
+  const auto& stores = cuda_on_host::my_block().stores;
   const auto found = stores.find(const_cast<T*>(p));
   return found == stores.end() ? *p : cuda_on_host::of_bits<T>(found->second.bits);
 }
 template <class T> void __stcg(T* p, T x) {
   static_cast<void>(*static_cast<volatile T*>(p));  // an address out of bounds is reported here
   const auto& f = cuda_on_host::me();
-  cuda_on_host::my_warp().stores[p] = {cuda_on_host::bits_of(x), sizeof x, f.lane, f.epoch};
+  cuda_on_host::my_block().stores[p] = {cuda_on_host::bits_of(x), sizeof x, f.thread, f.epoch};
 }
 
 namespace sdtw { template <class T> using Shared = cuda_on_host::SharedArray<T>; }

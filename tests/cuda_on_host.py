@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdtwkit import _cuda
+from sdtwkit._cuda import kernels
 
 HERE = Path(__file__).parent
 BLOCKS = 3  # enough for warps that wait for each other
@@ -30,13 +30,14 @@ static const Entry entries[] = {
 #include ENTRIES
 };
 extern "C" __attribute__((visibility("default")))
-const char* run_kernel(const char* name, const void* arguments, unsigned blocks, int order, unsigned seed) {
+const char* run_kernel(const char* name, const void* arguments, unsigned blocks, unsigned threads, int order,
+                       unsigned seed) {
   static std::string failure;
   for (const Entry& e : entries)
     if (!std::strcmp(e.name, name)) {
       const auto kernel = e.kernel;
       const auto& a = *static_cast<const sdtw::Arguments<SCALAR>*>(arguments);
-      failure = cuda_on_host::launch(blocks, order, seed, [=] { kernel(a); });
+      failure = cuda_on_host::launch(blocks, threads, order, seed, [=] { kernel(a); });
       return failure.c_str();
     }
   return "no such kernel";
@@ -49,31 +50,33 @@ class KernelFailure(Exception):
 
 
 class Host:
-    """Compiles the kernels of one source text, all those of an operator and a cost together.
+    """Compiles and runs the kernels of one file.
 
-    `flags` go to g++; `wanted` is a pattern of the names of kernels that are needed.
+    file : the KernelFile; `text` stands for its text, if given.
+    libraries : names of kernels by the name of the library they are compiled together in.
+    flags : for g++.
     """
 
-    def __init__(self, folder=None, source=None, flags=(), wanted=""):
-        self.source = _cuda.source() if source is None else source
+    def __init__(self, file, libraries, folder=None, text=None, flags=()):
+        self.file, self.libraries, self.text = file, libraries, file.text if text is None else text
         self.flags = ["-std=c++17", "-O1", "-g1", "-Wall", "-Wextra", "-Wno-unknown-pragmas", *flags]
-        self.folder = Path(folder or tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=folder))
         self.order, self.seed, self.launches = FORWARDS, 0, 0
-        self.libraries, self.wanted = {}, wanted
-        (self.folder / "kernels.cu").write_text(self.source)
+        self.loaded = {}
+        (self.folder / "kernels.cu").write_text(self.text)
         (self.folder / "library.cpp").write_text(_LIBRARY)
 
-    def compile(self, pairs):
-        """Libraries for several (operator, cost), side by side."""
+    def compile(self, names):
+        """Several libraries, side by side."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda pair: self._library(*pair), pairs))
+            list(pool.map(self._library, names))
 
-    def _library(self, operator, cost):
-        if (operator, cost) not in self.libraries:
-            stem = self.folder / re.sub(r"\W+", "_", f"{operator}_{cost}")
-            names = [name for name in _cuda.kernel_names(operator, cost) if re.search(self.wanted, name)]
+    def _library(self, library):
+        if library not in self.loaded:
+            stem = self.folder / re.sub(r"\W+", "_", library)
+            names = self.libraries[library]
             stem.with_suffix(".inc").write_text("".join(f'{{"{name}", {name}}},\n' for name in names))
-            scalar = "double" if "double" in operator else "float"
+            scalar = kernels.scalar_of(names[0])
             command = ["g++", *self.flags, "-shared", "-fPIC", "-fvisibility=hidden", f"-I{HERE}", f"-DSCALAR={scalar}"]
             command += [f'-DENTRIES="{stem.name}.inc"', str(self.folder / "library.cpp"), "-o", f"{stem}.so"]
             done = subprocess.run(command, capture_output=True, text=True)
@@ -81,23 +84,21 @@ class Host:
                 raise RuntimeError(done.stderr[:4000])
             run = ctypes.CDLL(f"{stem}.so").run_kernel
             run.restype = ctypes.c_char_p
-            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_uint]
-            self.libraries[operator, cost] = run
-        return self.libraries[operator, cost]
+            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 2, ctypes.c_int, ctypes.c_uint]
+            self.loaded[library] = run
+        return self.loaded[library]
 
     def run(self, name, grid, block, arguments):
-        assert block == (32,)
+        assert block[0] % 32 == 0
+        assert 0 < block[0] <= self.file.threads
         assert arguments.shape == ()
         self.launches += 1
-        operator, cost = re.fullmatch(r"sdtw::\w+<sdtw::(\w+(?:<[^>]*>)?)(?:, sdtw::(\w+))?, .*>", name).groups()
-        run = self._library(operator, cost or self._any_cost(operator))
-        failure = run(name.encode(), arguments.ctypes.data, grid[0], self.order, self.seed)
+        holders = [library for library, names in self.libraries.items() if name in names]
+        library = next((library for library in holders if library in self.loaded), holders[0])
+        blocks = min(grid[0], BLOCKS)
+        failure = self._library(library)(name.encode(), arguments.ctypes.data, blocks, block[0], self.order, self.seed)
         if failure:
             raise KernelFailure(f"{name}: {failure.decode()}")
-
-    def _any_cost(self, operator):
-        """`close` does not look at the costs: it is in every library of the operator."""
-        return next((cost for other, cost in self.libraries if other == operator), "Given")
 
 
 class Pointer:
@@ -205,21 +206,21 @@ def _empty(shape, dtype=float):
     return Array(array)
 
 
-def cupy_on(host):
-    """A module that stands for cupy, its kernels run by `host`."""
+def cupy_on(*hosts):
+    """A module that stands for cupy, kernels of each file run by its host."""
 
     class RawModule:
         def __init__(self, *, code, options):
-            assert options == _cuda.OPTIONS
-            assert code.startswith(host.source)
-            entries = code[len(host.source) :]
+            assert options == kernels.OPTIONS
+            self.host = next(host for host in hosts if code.startswith(host.text))
+            entries = code[len(self.host.text) :]
             self.names = dict(
                 re.findall(r'extern "C" __global__ \S+ .*? (\w+)\(const .*? a\) \{ (.*)\(a\); \}\n', entries)
             )
 
         def get_function(self, identifier):
             name = self.names[identifier]
-            return lambda grid, block, arguments: host.run(name, (min(grid[0], BLOCKS),), block, *arguments)
+            return lambda grid, block, arguments: self.host.run(name, grid, block, *arguments)
 
     cupy = types.ModuleType("cupy")
     cupy.ndarray, cupy.RawModule = Array, RawModule
@@ -234,11 +235,12 @@ def cupy_on(host):
     return cupy
 
 
-def install(monkeypatch, host):
-    """Let the package believe that CuPy is there; kernels are compiled anew where the source is another."""
-    cupy = cupy_on(host)
+def install(monkeypatch, *hosts):
+    """Let the package believe that CuPy is there; kernels are compiled anew where the text is another."""
+    cupy = cupy_on(*hosts)
     monkeypatch.setitem(sys.modules, "cupy", cupy)
-    monkeypatch.setattr(_cuda, "source", lambda: host.source)
-    for cached in (_cuda._kernels, _cuda._most_blocks):
-        cached.cache_clear()
+    for host in hosts:
+        monkeypatch.setattr(host.file, "text", host.text)
+        monkeypatch.setattr(host.file, "compiled", {})
+    kernels.most_blocks.cache_clear()
     return cupy

@@ -11,7 +11,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit import _cuda
+from sdtwkit._cuda import alignment, kernels
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -23,14 +23,14 @@ except Exception as error:  # cupy is there, the library that it loads is not
     pytest.skip(f"NVRTC does not load: {error}", allow_module_level=True)
 
 ARCHITECTURES = [architecture for architecture in (70, 75, 80, 90, 120) if architecture in SUPPORTED]
-ALL_OPERATORS = [name for names in _cuda.OPERATORS.values() for name, _ in names]
+ALL_OPERATORS = [name for names in alignment.OPERATORS.values() for name, _ in names]
 # What CuPy adds by itself, and the report of the assembler.
-OPTIONS = (*_cuda.OPTIONS, "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
+OPTIONS = (*kernels.OPTIONS, "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
 
 
-def compile_source(source, architecture):
+def compile_text(text, architecture):
     """The log of compiling to machine code."""
-    program = nvrtc.createProgram(source, "alignment.cu", (), ())
+    program = nvrtc.createProgram(text, "kernels.cu", (), ())
     try:
         try:
             nvrtc.compileProgram(program, (*OPTIONS, f"-arch=sm_{architecture}"))
@@ -48,7 +48,7 @@ def spills(log):
 
 
 def check(names, architecture):
-    log = compile_source(_cuda.program(names), architecture)
+    log = compile_text(alignment.FILE.program(names), architecture)
     assert spills(log) == [0] * len(names), log
     assert not re.search(r"\(\d+\): warning", log), log
     # More static shared memory than 48 KB could not be launched.
@@ -58,54 +58,56 @@ def check(names, architecture):
 @pytest.mark.parametrize("operator", ALL_OPERATORS)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_kernels_for_given_costs(architecture, operator):
-    check(_cuda.kernel_names(operator, "Given"), architecture)
+    check(alignment.kernel_names(operator, "Given"), architecture)
 
 
 def some_names(operator, cost):
     """First order without weights, second order with them."""
     for weighted, tangents in ((False, False), (True, True)):
-        yield _cuda.forward_name(operator, cost, weighted, True, tangents)
-        yield _cuda.backward_name(operator, cost, weighted, tangents)
+        yield alignment.forward_name(operator, cost, weighted, True, tangents)
+        yield alignment.backward_name(operator, cost, weighted, tangents)
 
 
 @pytest.mark.parametrize("operator", ALL_OPERATORS)
-@pytest.mark.parametrize("cost", _cuda.COSTS[1:])
+@pytest.mark.parametrize("cost", alignment.COSTS[1:])
 def test_kernels_for_series(cost, operator):
     if os.environ.get("SDTWKIT_COMPILE") == "all":
-        names = [name for name in _cuda.kernel_names(operator, cost) if "close" not in name]
+        names = [name for name in alignment.kernel_names(operator, cost) if "close" not in name]
         for architecture in ARCHITECTURES:
             check(names, architecture)
         return
-    turn = ALL_OPERATORS.index(operator) + _cuda.COSTS.index(cost)
+    turn = ALL_OPERATORS.index(operator) + alignment.COSTS.index(cost)
     check(list(some_names(operator, cost)), ARCHITECTURES[turn % len(ARCHITECTURES)])
 
 
 def test_spills_are_noticed():
     # A block of 1024 threads leaves 64 registers each.
-    name = _cuda.backward_name("EntropyMin<double, true>", "Given", True, True)
-    crowded = _cuda.program([name]).replace("__launch_bounds__(32, 8)", "__launch_bounds__(1024, 1)")
-    assert max(spills(compile_source(crowded, ARCHITECTURES[-1]))) > 0
+    name = alignment.backward_name("EntropyMin<double, true>", "Given", True, True)
+    crowded = alignment.FILE.program([name]).replace("__launch_bounds__(32, 8)", "__launch_bounds__(1024, 1)")
+    assert max(spills(compile_text(crowded, ARCHITECTURES[-1]))) > 0
 
 
 def test_an_error_is_noticed():
-    wrong = _cuda.program([_cuda.close_name("HardMin<float>", False)]).replace("lane_of_thread()", "lane()")
+    wrong = alignment.FILE.program([alignment.close_name("HardMin<float>", False)]).replace(
+        "lane_of_thread()", "lane()"
+    )
     with pytest.raises(AssertionError, match="error: "):
-        compile_source(wrong, 90)
+        compile_text(wrong, 90)
 
 
 def test_arguments_are_laid_out_as_the_compiler_does():
     """All fields are of eight bytes and nothing lies between them: NumPy's structure is C++'s."""
-    fields = _cuda.arguments_dtype().names
+    fields = alignment.FILE.arguments_dtype.names
     claims = [f"sizeof(sdtw::Arguments<{scalar}>) == {8 * len(fields)}" for scalar in ("float", "double")]
     claims += [f"sizeof(sdtw::Arguments<float>::{name}) == 8" for name in fields]
-    compile_source(_cuda.source() + "".join(f'static_assert({claim}, "");\n' for claim in claims), 90)
-    assert {_cuda.arguments_dtype()[name] for name in fields} == {np.dtype(np.int64), np.dtype(np.float64)}
+    compile_text(alignment.FILE.text + "".join(f'static_assert({claim}, "");\n' for claim in claims), 90)
+    assert {alignment.FILE.arguments_dtype[name] for name in fields} == {np.dtype(np.int64), np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("tangents", [False, True])
-@pytest.mark.parametrize("operator", _cuda.OPERATORS, ids=str)
+@pytest.mark.parametrize("operator", alignment.OPERATORS, ids=str)
 def test_nodes_have_the_size_that_rooms_are_made_for(operator, tangents):
-    for name, state in _cuda.OPERATORS[operator]:
-        size = _cuda._node_bytes(state, 4 if operator[1] == "float" else 8, tangents)
+    for name, state in alignment.OPERATORS[operator]:
+        size = alignment._node_bytes(state, 4 if operator[1] == "float" else 8, tangents)
         node = f"sdtw::Node<sdtw::{name}, {'true' if tangents else 'false'}>"
-        compile_source(_cuda.source() + f'static_assert(sizeof({node}) == {size}, "");\n', 90)
+        compile_text(alignment.FILE.text + f'static_assert(sizeof({node}) == {size}, "");\n', 90)

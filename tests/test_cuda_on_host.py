@@ -31,7 +31,7 @@ from device_parity import (
 from numpy.testing import assert_array_equal
 
 import sdtwkit
-from sdtwkit import _cuda
+from sdtwkit._cuda import alignment
 from sdtwkit.dp import AlignmentDP
 
 pytestmark = [
@@ -45,8 +45,8 @@ ORDERS = {FORWARDS: "forwards", BACKWARDS: "backwards", AT_RANDOM: "at-random"}
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory):
-    host = Host(tmp_path_factory.mktemp("kernels"))
-    host.compile([(name, "Given") for names in _cuda.OPERATORS.values() for name, _ in names])
+    host = Host(alignment.FILE, alignment.libraries(), tmp_path_factory.mktemp("kernels"))
+    host.compile([library for library in host.libraries if library.endswith("Given")])
     return host
 
 
@@ -278,12 +278,22 @@ def test_show_versions_names_the_device(monkeypatch, cupy, capsys):
 # ---- the checks notice
 
 
-BARRIERS = [k for k, line in enumerate(_cuda.source().splitlines()) if line.strip().startswith("__syncwarp();")]
+TEXT = alignment.FILE.text
+BARRIERS = [k for k, line in enumerate(TEXT.splitlines()) if line.strip().startswith("__syncwarp();")]
+NEEDED = {
+    "needed": [
+        alignment.forward_name("EntropyMin<double, true>", "Euclidean", False, True, False),
+        alignment.close_name("EntropyMin<double, true>", False),
+        alignment.backward_name("EntropyMin<double, true>", "Euclidean", False, False),
+        alignment.forward_name("EntropyMin<double, true>", "Given", False, True, False),
+        alignment.backward_name("EntropyMin<double, true>", "Given", False, False),
+    ]
+}
 
 
-def notices(monkeypatch, tmp_path, source):
-    """What running a changed source in all orders brings up: a complaint, "wrong results", or "nothing"."""
-    host = Host(tmp_path, source, ["-O0"], wanted="false, true, false>|close.*false>|backward.*false, false>")
+def notices(monkeypatch, tmp_path, text):
+    """What running a changed text in all orders brings up: a complaint, "wrong results", or "nothing"."""
+    host = Host(alignment.FILE, NEEDED, tmp_path, text, ["-O0"])
     cupy = cuda_on_host.install(monkeypatch, host)
     x, y = np.random.default_rng(0).random((2, 70, 1)), np.random.default_rng(1).random((2, 60, 1))
     functions = (sdtwkit.soft_dtw_value_and_grad, sdtwkit.soft_dtw_alignment)
@@ -301,12 +311,12 @@ def notices(monkeypatch, tmp_path, source):
 
 
 def test_an_unchanged_source_is_right(monkeypatch, tmp_path):
-    assert notices(monkeypatch, tmp_path, _cuda.source()) == "nothing"
+    assert notices(monkeypatch, tmp_path, TEXT) == "nothing"
 
 
 @pytest.mark.parametrize("barrier", BARRIERS)
 def test_a_removed_barrier_is_noticed(monkeypatch, tmp_path, barrier):
-    lines = _cuda.source().splitlines(keepends=True)
+    lines = TEXT.splitlines(keepends=True)
     del lines[barrier]
     assert re.search("race in shared|nobody wrote|wrong results", notices(monkeypatch, tmp_path, "".join(lines)))
 
@@ -331,15 +341,15 @@ def test_a_removed_barrier_is_noticed(monkeypatch, tmp_path, barrier):
     ids=["lane astray", "strip that does not wait", "missing fence", "wait without an end", "shared out of bounds"],
 )
 def test_defects_are_noticed(monkeypatch, tmp_path, text, changed, complaint):
-    assert text in _cuda.source()
-    assert re.search(complaint, notices(monkeypatch, tmp_path, _cuda.source().replace(text, changed, 1)))
+    assert text in TEXT
+    assert re.search(complaint, notices(monkeypatch, tmp_path, TEXT.replace(text, changed, 1)))
 
 
 # ---- AddressSanitizer, in a process of its own
 
 
 def sanitized(tmp_path, change=""):
-    """Run the parity cases on kernels built with AddressSanitizer; `change` edits `source`."""
+    """Run the parity cases on kernels built with AddressSanitizer; `change` edits `text`."""
     library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
     if not os.path.isabs(library):
         pytest.skip("libasan is not installed")
@@ -347,13 +357,14 @@ def sanitized(tmp_path, change=""):
         import sys
         import numpy as np
         import cuda_on_host, device_parity
-        from sdtwkit import _cuda
+        from sdtwkit._cuda import alignment
         from sdtwkit.dp import AlignmentDP
-        source = _cuda.source()
+        text = alignment.FILE.text
         {change}
-        host = cuda_on_host.Host({str(tmp_path)!r}, source, ["-fsanitize=address,undefined", "-fno-sanitize-recover"])
+        flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover"]
+        host = cuda_on_host.Host(alignment.FILE, alignment.libraries(), {str(tmp_path)!r}, text, flags)
         cupy = sys.modules["cupy"] = cuda_on_host.cupy_on(host)
-        _cuda.source = lambda: source
+        alignment.FILE.text = text
         rng = np.random.default_rng(0)
         for host.order, shape in enumerate(((5, 3), (33, 20), (20, 33))):
             C, lengths = device_parity.random_batch(rng, *shape, np.float64)
@@ -378,6 +389,6 @@ def test_nothing_is_touched_out_of_bounds(tmp_path):
 
 def test_a_read_out_of_bounds_is_noticed(tmp_path):
     done = sanitized(
-        tmp_path, 'source = source.replace("r < s.rows && column >= s.first", "r <= s.rows && column >= s.first")'
+        tmp_path, 'text = text.replace("r < s.rows && column >= s.first", "r <= s.rows && column >= s.first")'
     )
     assert "AddressSanitizer: heap-buffer-overflow" in done.stderr

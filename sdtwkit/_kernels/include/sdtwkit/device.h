@@ -1,6 +1,6 @@
 // What the device code asks of CUDA beyond C++: lanes of a warp that hand states on, memory that the
-// lanes of a warp share, and warps that wait for each other through device memory. A block is one warp
-// everywhere, so that nothing waits for a block. The tests give the same names a meaning on the host.
+// threads of a block share, and warps that wait for each other through device memory, those of a block
+// at a barrier. A block is one warp where nothing is said. The tests give the same names a meaning on the host.
 #pragma once
 #include "recursion.h"
 #include "wide.h"
@@ -19,7 +19,12 @@ namespace sdtw {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
-SDTW_DEVICE int lane_of_thread() { return static_cast<int>(threadIdx.x); }
+SDTW_DEVICE int lane_of_thread() { return static_cast<int>(threadIdx.x % kWarp); }
+SDTW_DEVICE int warp_of_thread() { return static_cast<int>(threadIdx.x / kWarp); }
+SDTW_DEVICE int warps_of_block() { return static_cast<int>(blockDim.x / kWarp); }
+
+// All threads of the block meet; what one wrote before, to shared or to device memory, the others see after.
+SDTW_DEVICE void block_barrier() { __syncthreads(); }
 
 // A number or state of the lane above; lane 0 gets its own.
 template <class T> SDTW_DEVICE T from_lane_above(T x) { return __shfl_up_sync(kAllLanes, x, 1); }

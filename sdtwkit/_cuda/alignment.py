@@ -1,28 +1,18 @@
-"""The CUDA engine: a request as the compiled kernels take it, served by the kernels of `_kernels/cuda` on CuPy arrays.
+"""Alignments on a CUDA device: the request of `_kernels.alignment` for CuPy arrays, see _kernels/cuda/alignment.cu."""
 
-Sources are package data. Their headers are pasted in, since CuPy's cache of compiled kernels looks at the text alone;
-NVRTC compiles what a call needs at its first use, for the device at hand. Kernels run on the device of the arrays and
-on CuPy's current stream, and nothing here waits for them: what only the device knows (whether a cost is NaN, whether a
-length on the device is in range) becomes a NaN in the value of that pair.
-"""
-
-import functools
 import itertools
-import re
-from pathlib import Path
 
 import numpy as np
 
-from . import _words
+from .. import _words
+from .kernels import WARP, KernelFile, flags, most_blocks, placed
 
-_KERNELS = Path(__file__).parent / "_kernels"
 _HARD, _ENTROPY, _SPARSE = 0, 1, 2  # numbers of operators and costs as in the compiled kernels
 COSTS = ("Given", "SquaredEuclidean", "HalfSquaredEuclidean", "Euclidean", "Manhattan", "Huber", "NegativeDot")
 _DONE, _NEEDS_DOUBLE = 0, 1
-_WARP = 32
-_BLOCKS_PER_MULTIPROCESSOR = 32  # as many as may reside on one; more would find the queue empty
 _COUNTERS = 8  # before those of the pairs; see alignment.cu: Counters
 _PASSES = 4  # of which the second half goes backward
+FILE = KernelFile("alignment.cu", threads=WARP, blocks=8)
 
 # Operators by regularizer and type of the costs -> (C++ name, bytes of a state), the narrow arithmetic first.
 OPERATORS = {
@@ -35,111 +25,30 @@ OPERATORS = {
 }
 
 
-# ---- sources and kernels
-
-
-@functools.cache
-def source(file="alignment.cu"):
-    """The text of a kernel file, its headers pasted in."""
-    included = set()
-
-    def paste(path):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            header = re.fullmatch(r'#include "(?:sdtwkit/)?(\w+\.h)"', line)
-            if header is None:
-                if line != "#pragma once":
-                    yield line
-            elif header[1] not in included:
-                included.add(header[1])
-                yield from paste(_KERNELS / "include" / "sdtwkit" / header[1])
-
-    return "\n".join(paste(_KERNELS / "cuda" / file)) + "\n"
-
-
-@functools.cache
-def arguments_dtype():
-    """The layout of `Arguments`, read from the source: eight bytes a field, addresses and indices as int64."""
-    body = re.search(r"struct Arguments \{(.*?)\n\};", source(), re.DOTALL)[1]
-    fields = re.findall(r"^  (\S.*?[ *])(\w+);", body, re.MULTILINE)
-    return np.dtype([(name, np.float64 if kind == "double " else np.int64) for kind, name in fields])
-
-
 def forward_name(operator, cost, weighted, store, tangents):
-    return f"sdtw::forward<sdtw::{operator}, sdtw::{cost}, {_flags(weighted, store, tangents)}>"
+    return f"sdtw::forward<sdtw::{operator}, sdtw::{cost}, {flags(weighted, store, tangents)}>"
 
 
 def close_name(operator, tangents):
-    return f"sdtw::close<sdtw::{operator}, {_flags(tangents)}>"
+    return f"sdtw::close<sdtw::{operator}, {flags(tangents)}>"
 
 
 def backward_name(operator, cost, weighted, tangents):
-    return f"sdtw::backward<sdtw::{operator}, sdtw::{cost}, {_flags(weighted, tangents)}>"
+    return f"sdtw::backward<sdtw::{operator}, sdtw::{cost}, {flags(weighted, tangents)}>"
 
 
 def kernel_names(operator, cost):
     """All kernels of an operator that a request may ask for."""
     both = (False, True)
-    names = [forward_name(operator, cost, *flags) for flags in itertools.product(both, both, both)]
+    names = [forward_name(operator, cost, *chosen) for chosen in itertools.product(both, both, both)]
     names += [close_name(operator, tangents) for tangents in both]
-    return names + [backward_name(operator, cost, *flags) for flags in itertools.product(both, both)]
+    return names + [backward_name(operator, cost, *chosen) for chosen in itertools.product(both, both)]
 
 
-def _flags(*values):
-    return ", ".join("true" if value else "false" for value in values)
-
-
-OPTIONS = ("-std=c++17",)
-
-
-def identifier(name):
-    """What a kernel is called in C: template arguments spelled out."""
-    return re.sub(r"\W+", "_", name.replace("sdtw::", "")).strip("_")
-
-
-def program(names):
-    """The sources, and kernels that call these instances of their templates.
-
-    Kernels with C names, for not every CuPy keeps on disk what it compiled of templates. Eight blocks a multiprocessor
-    leave each as many registers as it wants.
-    """
-    kernels = (
-        f'extern "C" __global__ void __launch_bounds__({_WARP}, 8) {identifier(name)}'
-        f"(const sdtw::Arguments<{'double' if 'double' in name else 'float'}> a) {{ {name}(a); }}\n"
-        for name in names
-    )
-    return source() + "".join(kernels)
-
-
-@functools.cache
-def _kernels(names):
-    """Kernels by name, compiled together at their first call."""
-    import cupy
-
-    module = cupy.RawModule(code=program(names), options=OPTIONS)
-    return {name: module.get_function(identifier(name)) for name in names}
-
-
-@functools.cache
-def _most_blocks(device_id):
-    import cupy
-
-    return cupy.cuda.Device(device_id).attributes["MultiProcessorCount"] * _BLOCKS_PER_MULTIPROCESSOR
-
-
-def info():
-    """What `show_versions` prints of the engine; loads cupy, if it is installed."""
-    try:
-        import cupy
-
-        name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-        return f"{name}, driver {cupy.cuda.runtime.driverGetVersion()}"
-    except ImportError:
-        return "no cupy"
-    except Exception as error:  # whatever a machine without a driver or a device answers
-        return f"no device ({type(error).__name__})"
-
-
-# ---- requests
+def libraries():
+    """All kernels, those of an operator and a cost together."""
+    operators = [name for names in OPERATORS.values() for name, _ in names]
+    return {f"{operator} {cost}": kernel_names(operator, cost) for operator in operators for cost in COSTS}
 
 
 class Request:
@@ -244,9 +153,9 @@ class Request:
 
         n, m = self._table_shape()
         pairs, operators = self.numbers["pairs"], OPERATORS[self.op, self.scalar]
-        strips = -(-n // _WARP)
+        strips = -(-n // WARP)
         steps = 128 // self.dtype.itemsize
-        blocks = -(-(m + _WARP - 1) // steps)
+        blocks = -(-(m + WARP - 1) // steps)
         node = max(_node_bytes(size, self.dtype.itemsize, self.tangents) for _, size in operators)
         open_end = self.numbers["open_end"]
         ends = (m if open_end & 1 else 0) + (n if open_end & 2 else 0) or 1
@@ -263,21 +172,19 @@ class Request:
             "seed": room(1 + self.tangents, pairs, ends, dtype=self.dtype),
         }
         if self.backward:
-            work["checkpoints"] = room(pairs, strips, blocks, 2, _WARP, node)
+            work["checkpoints"] = room(pairs, strips, blocks, 2, WARP, node)
             work["sent"] = room(pairs, 4 if self.tangents else 2, m, dtype=self.dtype)
-        arrays = {**self._inputs(cupy, n, m, value.device.id), **work, "value": value}
+        arrays = {**self._inputs(n, m, value.device.id), **work, "value": value}
         arguments = self._arguments(n, m, node, arrays)
 
         weighted, tangents, cost = self.weighted, self.tangents, COSTS[self.cost]
-        most = _most_blocks(value.device.id)
-        tasks = (min(pairs * strips, most),)
+        most = most_blocks(value.device.id)
+        tasks = min(pairs * strips, most)
         grids = {forward_name(name, cost, weighted, self.backward, tangents): tasks for name, _ in operators}
-        grids |= {close_name(name, tangents): (min(pairs, most),) for name, _ in operators}
+        grids |= {close_name(name, tangents): min(pairs, most) for name, _ in operators}
         if self.backward:
             grids |= {backward_name(name, cost, weighted, tangents): tasks for name, _ in operators}
-        kernels = _kernels(tuple(grids))
-        for name, grid in grids.items():
-            kernels[name](grid, (_WARP,), (arguments,))
+        FILE.launch(grids, WARP, arguments)
 
     def _table_shape(self):
         """Rows and columns that tables (and, without any, the longest series) have."""
@@ -290,7 +197,7 @@ class Request:
             for lengths, data in sides
         )
 
-    def _inputs(self, cupy, n, m, device):
+    def _inputs(self, n, m, device):
         """The arrays of the request on this device; what says nothing new is left out."""
         arrays = {name: array for name, array in self.arrays.items() if array is not None}
         for name, lengths, most in zip(("x_length", "y_length"), self.lengths, (n, m), strict=True):
@@ -300,19 +207,13 @@ class Request:
             starts = arrays.get(name)
             if starts is not None and np.array_equal(starts, np.arange(len(starts)) * most):
                 del arrays[name]
-        for name, array in arrays.items():
-            if isinstance(array, np.ndarray):
-                arrays[name] = cupy.asarray(array)
-            elif array.device.id != device:
-                raise _words.other_device(name, array.device.id, device)
-        return arrays
+        return placed(arrays, device)
 
     def _arguments(self, n, m, node, arrays):
         gamma = max(self.gamma, 1e-280) if self.op == _ENTROPY else self.gamma
         heaviest = max(1.0, self.numbers["left"], self.numbers["diag"], self.numbers["up"])
         # Exponents stay above that of an unreachable state; float32 costs cannot come near it.
         clamped = self.op == _ENTROPY and self.scalar == "double"
-        arguments = np.zeros((), arguments_dtype())
         numbers = {
             **self.numbers,
             "rows": n,
@@ -322,11 +223,7 @@ class Request:
             "rate": -1.4426950408889634 / gamma,
             "limit": min(gamma * (1e290 / heaviest), np.finfo(float).max) if clamped else np.inf,
         }
-        for name, number in numbers.items():
-            arguments[name] = number
-        for name, array in arrays.items():
-            arguments[name] = array.data.ptr
-        return arguments
+        return FILE.arguments(numbers, arrays)
 
 
 def _node_bytes(state, scalar, tangents):

@@ -1,0 +1,141 @@
+"""Files of CUDA kernels: their sources, compiled by NVRTC for the device at hand at first use, and their launches.
+
+Sources are package data. Their headers are pasted in, since CuPy's cache of compiled kernels looks at the text alone.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+
+from .. import _words
+
+_SOURCES = Path(__file__).parent.parent / "_kernels"
+WARP = 32
+_BLOCKS_PER_MULTIPROCESSOR = 32  # as many as may reside on one; more would find no work
+OPTIONS = ("-std=c++17",)
+
+
+class KernelFile:
+    """Kernels that are templates of one file, all of which take one structure `sdtw::Arguments<float or double>`.
+
+    file : name of the file in _kernels/cuda.
+    threads, blocks : how many threads a block has at most, and how many blocks a multiprocessor shall have room for:
+        few enough to leave each thread as many registers as it wants.
+    """
+
+    def __init__(self, file, threads, blocks):
+        self.file, self.threads, self.blocks = file, threads, blocks
+        self.compiled = {}
+
+    @functools.cached_property
+    def text(self):
+        """The source, its headers pasted in."""
+        included = set()
+
+        def paste(path):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                header = re.fullmatch(r'#include "(?:sdtwkit/)?(\w+\.h)"', line)
+                if header is None:
+                    if line != "#pragma once":
+                        yield line
+                elif header[1] not in included:
+                    included.add(header[1])
+                    yield from paste(_SOURCES / "include" / "sdtwkit" / header[1])
+
+        return "\n".join(paste(_SOURCES / "cuda" / self.file)) + "\n"
+
+    @functools.cached_property
+    def arguments_dtype(self):
+        """The layout of `Arguments`, read from the source: eight bytes a field, addresses and indices as int64."""
+        body = re.search(r"struct Arguments \{(.*?)\n\};", self.text, re.DOTALL)[1]
+        fields = re.findall(r"^  (\S.*?[ *])(\w+);", body, re.MULTILINE)
+        return np.dtype([(name, np.float64 if kind == "double " else np.int64) for kind, name in fields])
+
+    def program(self, names):
+        """The source, and kernels that call these instances of its templates.
+
+        Kernels with C names, for not every CuPy keeps on disk what it compiled of templates.
+        """
+        kernels = (
+            f'extern "C" __global__ void __launch_bounds__({self.threads}, {self.blocks}) {identifier(name)}'
+            f"(const sdtw::Arguments<{scalar_of(name)}> a) {{ {name}(a); }}\n"
+            for name in names
+        )
+        return self.text + "".join(kernels)
+
+    def kernels(self, names):
+        """Kernels by name, compiled together at their first call."""
+        if names not in self.compiled:
+            import cupy
+
+            module = cupy.RawModule(code=self.program(names), options=OPTIONS)
+            self.compiled[names] = {name: module.get_function(identifier(name)) for name in names}
+        return self.compiled[names]
+
+    def arguments(self, numbers, arrays):
+        """One `Arguments`; fields that are in neither are 0."""
+        arguments = np.zeros((), self.arguments_dtype)
+        for name, number in numbers.items():
+            arguments[name] = number
+        for name, array in arrays.items():
+            arguments[name] = array.data.ptr
+        return arguments
+
+    def launch(self, grids, threads, arguments):
+        """Kernels by name, with their numbers of blocks, one after the other."""
+        kernels = self.kernels(tuple(grids))
+        for name, blocks in grids.items():
+            kernels[name]((blocks,), (threads,), (arguments,))
+
+
+def flags(*values):
+    """Template arguments."""
+    return ", ".join("true" if value else "false" for value in values)
+
+
+def identifier(name):
+    """What a kernel is called in C: template arguments spelled out."""
+    return re.sub(r"\W+", "_", name.replace("sdtw::", "")).strip("_")
+
+
+def scalar_of(name):
+    """The number format of a kernel."""
+    return "double" if "double" in name else "float"
+
+
+@functools.cache
+def most_blocks(device_id):
+    """As many blocks as are worth launching."""
+    import cupy
+
+    return cupy.cuda.Device(device_id).attributes["MultiProcessorCount"] * _BLOCKS_PER_MULTIPROCESSOR
+
+
+def placed(arrays, device_id):
+    """Arrays by name without those that are None, NumPy's sent to the device."""
+    import cupy
+
+    found = {}
+    for name, array in arrays.items():
+        if isinstance(array, np.ndarray):
+            found[name] = cupy.asarray(array)
+        elif array is not None:
+            if array.device.id != device_id:
+                raise _words.other_device(name, array.device.id, device_id)
+            found[name] = array
+    return found
+
+
+def info():
+    """What `show_versions` prints of the engine; loads cupy, if it is installed."""
+    try:
+        import cupy
+
+        name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+        return f"{name}, driver {cupy.cuda.runtime.driverGetVersion()}"
+    except ImportError:
+        return "no cupy"
+    except Exception as error:  # whatever a machine without a driver or a device answers
+        return f"no device ({type(error).__name__})"
