@@ -19,14 +19,14 @@ _OF_CALL = ("cost", "prior", "x_lengths", "y_lengths", "n_jobs")  # the other op
 ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
 
 
-def value(divergence, x, y, **options):
+def value(x, y, divergence=False, **options):
     """(B,) values."""
     if divergence:
         return divergences.soft_dtw_divergence(x, y, **_of_divergence(options))
     return series.soft_dtw(x, y, **options)
 
 
-def value_and_grad(divergence, x, y, sides=BOTH, **options):
+def value_and_grad(x, y, sides=BOTH, divergence=False, **options):
     """(B,) values, gradients like x and like y; None for a y that has none, and for a side that is not wanted."""
     if divergence:
         values, *gradients = divergences.soft_dtw_divergence_value_and_grad(x, y, **_of_divergence(options))
@@ -36,7 +36,7 @@ def value_and_grad(divergence, x, y, sides=BOTH, **options):
     return call.value_and_grad(sides)
 
 
-def hvp(divergence, x, y, dx, dy, **options):
+def hvp(x, y, dx, dy, divergence=False, **options):
     """Product of the Hessian in (x, y) with (dx, dy), like x and like y; a direction of None is zero."""
     if not divergence:
         return series.soft_dtw_hvp(x, y, dx, dy, **options)

@@ -118,7 +118,7 @@ def _plus(a, b):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _values(options, x, y, shared):
     def host(x, y, shared):
-        return (_adapters.value(options.divergence, x, y, **options.keywords(shared)),)
+        return (_adapters.value(x, y, divergence=options.divergence, **options.keywords(shared)),)
 
     return _called_back(host, (_one_each(x),), x, y, shared)[0]
 
@@ -126,7 +126,7 @@ def _values(options, x, y, shared):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _values_and_gradients(options, x, y, shared):
     def host(x, y, shared):
-        found = _adapters.value_and_grad(options.divergence, x, y, **options.keywords(shared))
+        found = _adapters.value_and_grad(x, y, divergence=options.divergence, **options.keywords(shared))
         return [array for array in found if array is not None]
 
     return _called_back(host, (_one_each(x), *_gradients_like(x, y, options)), x, y, shared)
@@ -134,7 +134,7 @@ def _values_and_gradients(options, x, y, shared):
 
 def _products(options, x, y, dx, dy, shared):
     def host(x, y, dx, dy, shared):
-        found = _adapters.hvp(options.divergence, x, y, dx, dy, **options.keywords(shared))
+        found = _adapters.hvp(x, y, dx, dy, divergence=options.divergence, **options.keywords(shared))
         return [array for array in found if array is not None]
 
     return _called_back(host, _gradients_like(x, y, options), x, y, dx, dy, shared)

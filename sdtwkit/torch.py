@@ -8,8 +8,12 @@ Whatever is learned besides the series (gamma, a prior) goes through the matrix 
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so autograd knows its derivatives, too.
 """
 
+import ast
+import functools
 import json
 import math
+from numbers import Integral
+from types import NoneType
 from typing import NamedTuple
 
 import numpy as np
@@ -30,46 +34,49 @@ __all__ = ["CTCLoss", "ChainMarginals", "DecDTW", "SoftAlignment", "SoftDTWLoss"
 
 
 class _Options(NamedTuple):
-    """What an operator of alignment takes besides x and y, as its schema has it."""
+    """What an operator of alignment takes besides x and y, as its schema has it.
+
+    What is no tensor comes in one string: what PyTorch spends on a call grows with the square of the number of
+    arguments (0.1 ms for sixteen of them).
+    """
 
     gamma: torch.Tensor  # a 0-D tensor: as a number it would be a constant of compiled code
     x_lengths: torch.Tensor | None
     y_lengths: torch.Tensor | None
     prior: torch.Tensor | None
     mask: torch.Tensor | None
-    cost: str
-    regularizer: str | None
-    radius: int | None
-    step_weights: list
-    open_begin: str
-    open_end: str
+    settings: str  # keyword arguments, see _written
 
-    SCHEMA = (
-        "Tensor gamma, Tensor? x_lengths, Tensor? y_lengths, Tensor? prior, Tensor? mask, str cost, str? regularizer, "
-        "int? radius, float[] step_weights, str open_begin, str open_end"
-    )
+    SCHEMA = "Tensor gamma, Tensor? x_lengths, Tensor? y_lengths, Tensor? prior, Tensor? mask, str settings"
 
 
-_ENDS = {"False": False, "True": True, "x": "x", "y": "y"}
-_NO_GRADIENTS = (None,) * 11  # of the options
+_NO_GRADIENTS = (None,) * 6  # of the options
+_read = functools.lru_cache(ast.literal_eval)
+
+
+def _written(**settings):
+    """What `_read` reads; in a form that torch.compile can trace, as it cannot json."""
+    for name, value in settings.items():
+        if not isinstance(value, (str, bool, int, tuple, NoneType)):
+            raise TypeError(f"{name} is {value!r}, of type {type(value).__name__}; expected a value of a built-in type")
+    plain = {name: str(value) if isinstance(value, str) else value for name, value in settings.items()}
+    return "{" + ", ".join([f"{name!r}: {value!r}" for name, value in plain.items()]) + "}"
 
 
 def _keywords(options):
-    """_Options as keyword arguments of the functions of series."""
+    """_Options as keyword arguments of the functions of `series`, or of `_adapters` if a divergence was asked for."""
     options = _Options(*options)
-    return {
+    keywords = {
+        **_read(options.settings),
         "gamma": float(options.gamma),
         "x_lengths": _array(options.x_lengths),
         "y_lengths": _array(options.y_lengths),
         "prior": _array(options.prior),
-        "window": options.radius if options.mask is None else _array(options.mask),
-        "cost": options.cost,
-        "regularizer": options.regularizer,
-        "step_weights": options.step_weights,
-        "open_begin": _ENDS[options.open_begin],
-        "open_end": _ENDS[options.open_end],
         "n_jobs": torch.get_num_threads(),
     }
+    if options.mask is not None:
+        keywords["window"] = _array(options.mask)
+    return keywords
 
 
 def _array(tensor):
@@ -124,35 +131,35 @@ def _zeros(tangent, like):
 # ---- soft-DTW: value, with gradients, and the product of the Hessian
 
 
-@_operator("soft_dtw_value", f"(Tensor x, Tensor? y, bool divergence, {_Options.SCHEMA}) -> Tensor")
-def _soft_dtw_value(x, y, divergence, *options):
-    return _tensor(_adapters.value(divergence, _array(x), _array(y), **_keywords(options)), x)
+@_operator("soft_dtw_value", f"(Tensor x, Tensor? y, {_Options.SCHEMA}) -> Tensor")
+def _soft_dtw_value(x, y, *options):
+    return _tensor(_adapters.value(_array(x), _array(y), **_keywords(options)), x)
 
 
 @_operator(
     "soft_dtw",
-    f"(Tensor x, Tensor? y, bool of_x, bool of_y, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)",
+    f"(Tensor x, Tensor? y, bool of_x, bool of_y, {_Options.SCHEMA}) -> (Tensor, Tensor, Tensor)",
 )
-def _soft_dtw(x, y, of_x, of_y, divergence, *options):
+def _soft_dtw(x, y, of_x, of_y, *options):
     """Values, and the gradients of x and of y that are wanted."""
     arrays, sides = (_array(x), _array(y)), (of_x, of_y)
-    values, *gradients = _adapters.value_and_grad(divergence, *arrays, sides, **_keywords(options))
+    values, *gradients = _adapters.value_and_grad(*arrays, sides, **_keywords(options))
     found = (gradient if wanted else None for gradient, wanted in zip(gradients, sides, strict=True))
     return _tensor(values, x), *(_tensor(gradient, x) for gradient in found)
 
 
 @_operator(
     "soft_dtw_hvp",
-    f"(Tensor x, Tensor? y, Tensor dx, Tensor? dy, bool divergence, {_Options.SCHEMA}) -> (Tensor, Tensor)",
+    f"(Tensor x, Tensor? y, Tensor dx, Tensor? dy, {_Options.SCHEMA}) -> (Tensor, Tensor)",
 )
-def _soft_dtw_hvp(x, y, dx, dy, divergence, *options):
+def _soft_dtw_hvp(x, y, dx, dy, *options):
     arrays = [_array(tensor) for tensor in (x, y, dx, dy)]
-    return tuple(_tensor(product, x) for product in _adapters.hvp(divergence, *arrays, **_keywords(options)))
+    return tuple(_tensor(product, x) for product in _adapters.hvp(*arrays, **_keywords(options)))
 
 
 def _differentiable(y, options):
     """Whether y has gradients, so that they are not empty tensors."""
-    return y is not None and _Options(*options).cost not in ONE_SIDED
+    return y is not None and _read(_Options(*options).settings)["cost"] not in ONE_SIDED
 
 
 def _empty_like(x, y, options):
@@ -160,34 +167,34 @@ def _empty_like(x, y, options):
 
 
 @_soft_dtw_value.register_fake
-def _(x, y, divergence, *options):
+def _(x, y, *options):
     return x.new_empty(x.shape[0])
 
 
 @_soft_dtw.register_fake
-def _(x, y, of_x, of_y, divergence, *options):
+def _(x, y, of_x, of_y, *options):
     of_y = of_y and _differentiable(y, options)
     return x.new_empty(x.shape[0]), x.new_empty(x.shape if of_x else 0), x.new_empty(y.shape if of_y else 0)
 
 
 @_soft_dtw_hvp.register_fake
-def _(x, y, dx, dy, divergence, *options):
+def _(x, y, dx, dy, *options):
     return _empty_like(x, y, options)
 
 
 def _soft_dtw_backward(ctx, upstream, to_grad_x, to_grad_y):
-    (x, y, of_x, of_y, divergence, *options), gradients = _kept(ctx)
+    (x, y, of_x, of_y, *options), gradients = _kept(ctx)
     sides = of_x, of_y and _differentiable(y, options)
     found = [None, None]
     if upstream is not None:
         found = [_times(g, upstream) if side else None for g, side in zip(gradients, sides, strict=True)]
     dx, dy = (d if side else None for d, side in zip((to_grad_x, to_grad_y), sides, strict=True))
     if dx is not None or dy is not None:
-        products = _soft_dtw_hvp(x, y, _zeros(dx, x), dy, divergence, *options)
+        products = _soft_dtw_hvp(x, y, _zeros(dx, x), dy, *options)
         for k, (product, side) in enumerate(zip(products, sides, strict=True)):
             if side:
                 found[k] = product if found[k] is None else found[k] + product
-    return *found, None, None, None, *_NO_GRADIENTS
+    return *found, None, None, *_NO_GRADIENTS
 
 
 _soft_dtw.register_autograd(
@@ -315,17 +322,21 @@ class _Module(torch.nn.Module):
 class _Aligning(_Module):
     """Options of an alignment, and its arguments made ready for the operators."""
 
-    def __init__(self, gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end):
+    def __init__(self, gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **more):
         super().__init__()
         self._set("gamma", gamma)
         self._set("prior", None if prior is None else torch.as_tensor(prior))
         if not isinstance(cost, str):
             raise TypeError(f"cost is {cost!r}; expected the name of a cost, which is what an operator can take")
         self.cost = costs.get_cost(cost) and cost
-        self.regularizer, self.step_weights = regularizer, [float(weight) for weight in step_weights]
-        self.radius = window if isinstance(window, int) else None
-        self._set("mask", None if window is None or isinstance(window, int) else torch.as_tensor(window))
-        self.open_begin, self.open_end = open_begin, open_end
+        self.regularizer = regularizer
+        radius = int(window) if isinstance(window, Integral) else None
+        self._set("mask", None if window is None or radius is not None else torch.as_tensor(window))
+        weights = tuple(float(weight) for weight in step_weights)
+        recursion = {"regularizer": regularizer, "window": radius, "step_weights": weights}
+        recursion |= {"open_begin": open_begin, "open_end": open_end}
+        self.settings = _written(cost=cost, **recursion, **more)
+        self.settings_over_costs = _written(cost="precomputed", **recursion)
 
     def extra_repr(self):
         return f"gamma={self.gamma}, cost={self.cost!r}, regularizer={self.regularizer!r}"
@@ -351,33 +362,19 @@ class _Aligning(_Module):
         if not isinstance(gamma, torch.Tensor):
             gamma = torch.tensor(gamma, dtype=torch.float64)
         prior = None if self.prior is None else self.prior.to(dtype)
-        return (
-            x,
-            y,
-            _Options(
-                gamma,
-                _lengths(x_lengths),
-                _lengths(y_lengths),
-                prior,
-                self.mask,
-                self.cost,
-                self.regularizer,
-                self.radius,
-                self.step_weights,
-                str(self.open_begin),
-                str(self.open_end),
-            ),
-        )
+        lengths = _lengths(x_lengths), _lengths(y_lengths)
+        return x, y, _Options(gamma, *lengths, prior, self.mask, self.settings)
 
     def _over_costs(self, x, y, options):
         """The same problem on C / gamma, without series and prior: differentiable in gamma and the prior."""
-        C = x if y is None else _cost_matrix(x, y, options.x_lengths, options.y_lengths, options.cost)
+        C = x if y is None else _cost_matrix(x, y, options.x_lengths, options.y_lengths, self.cost)
         if options.prior is not None:
             C = C + options.prior
         gamma = options.gamma.to(C.dtype)
         forbidden = torch.isinf(C)
         C = torch.where(forbidden, math.inf, torch.where(forbidden, 0, C) / gamma)
-        return C, options._replace(gamma=torch.ones_like(options.gamma), prior=None, cost="precomputed"), gamma
+        options = options._replace(gamma=torch.ones_like(options.gamma), prior=None, settings=self.settings_over_costs)
+        return C, options, gamma
 
     def _learns_more(self, options):
         """Whether gamma or the prior wants a gradient."""
@@ -482,7 +479,8 @@ class SoftDTWLoss(_Aligning):
         open_end=False,
     ):
         cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
-        super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end)
+        self_terms = {"divergence": bool(divergence)}
+        super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **self_terms)
         self.divergence, self.reduction = bool(divergence), _check_reduction(reduction)
         if normalize is not None and normalize not in NORMALIZATIONS:
             raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
@@ -507,12 +505,12 @@ class SoftDTWLoss(_Aligning):
             return self._values_over_costs(x, y, options)
         sides = _wanted(x), _wanted(y)
         if any(sides):
-            return _soft_dtw(x, y, *sides, self.divergence, *options)[0]
-        return _soft_dtw_value(x, y, self.divergence, *options)
+            return _soft_dtw(x, y, *sides, *options)[0]
+        return _soft_dtw_value(x, y, *options)
 
     def _values_over_costs(self, x, y, options):
         C, options, gamma = self._over_costs(x, y, options)
-        values, H, _ = _soft_dtw(C, None, True, False, False, *options)
+        values, H, _ = _soft_dtw(C, None, True, False, *options)
         values = gamma * values
         return values / H.detach().sum((1, 2)) if self.normalize == "path" else values
 

@@ -296,19 +296,20 @@ def test_operators_keep_their_promises(rng):
     from sdtwkit import torch as adapter
 
     x, y = arguments(rng)
-    _, _, options = SoftDTWLoss(window=3)._ready(x, y, [5, 3], None)
+    modules = loss, _, _ = SoftDTWLoss(window=3), SoftDTWLoss(divergence=True, window=3), SoftAlignment(window=3)
+    options, of_divergence, of_alignment = (module._ready(x, y, [5, 3], None)[2] for module in modules)
     lengths, cost = options[1:3], "sqeuclidean"
     C, labels = torch.tensor(rng.normal(size=(2, 5, 4)), requires_grad=True), torch.tensor([[1, 1], [1, 0]])
-    precomputed = options._replace(cost="precomputed")
+    precomputed = options._replace(settings=loss.settings_over_costs)
     checks = [
-        (adapter._soft_dtw_value, (x.detach(), y.detach(), True, *options)),
-        (adapter._soft_dtw, (x, y, True, True, False, *options)),
-        (adapter._soft_dtw, (x, y.detach(), True, False, False, *options)),
-        (adapter._soft_dtw, (x.detach(), y, False, True, True, *options)),
-        (adapter._soft_dtw, (C, None, True, False, False, *precomputed)),
-        (adapter._soft_dtw_hvp, (x.detach(), y.detach(), x.detach(), y.detach(), True, *options)),
-        (adapter._alignment, (x, y, *options)),
-        (adapter._alignment_vjp, (x.detach(), y.detach(), C.detach(), *options)),
+        (adapter._soft_dtw_value, (x.detach(), y.detach(), *of_divergence)),
+        (adapter._soft_dtw, (x, y, True, True, *options)),
+        (adapter._soft_dtw, (x, y.detach(), True, False, *options)),
+        (adapter._soft_dtw, (x.detach(), y, False, True, *of_divergence)),
+        (adapter._soft_dtw, (C, None, True, False, *precomputed)),
+        (adapter._soft_dtw_hvp, (x.detach(), y.detach(), x.detach(), y.detach(), *of_divergence)),
+        (adapter._alignment, (x, y, *of_alignment)),
+        (adapter._alignment_vjp, (x.detach(), y.detach(), C.detach(), *of_alignment)),
         (adapter._cost_matrix, (x, y, *lengths, cost)),
         (adapter._cost_vjp, (x, y, C, *lengths, cost)),
         (adapter._cost_second, (x.detach(), y.detach(), C.detach(), x.detach(), None, *lengths, cost)),
@@ -340,6 +341,14 @@ def test_compiled_training_steps_are_the_same(dynamic, rng):
     assert_allclose(got.item(), expected.item(), rtol=1e-12)
     for a, b in zip(torch.autograd.grad(got, leaves), gradients, strict=True):
         assert_allclose(a.numpy(), b.numpy(), atol=1e-12)
+
+
+def test_options_of_other_types(rng):
+    x, y = arguments(rng)
+    plain = SoftDTWLoss(window=3, cost="manhattan", regularizer="l2")(x, y)
+    assert SoftDTWLoss(window=np.int64(3), cost=np.str_("manhattan"), regularizer=np.str_("l2"))(x, y) == plain
+    with pytest.raises(TypeError, match=r"open_end is .*True.*, of type bool.*; expected a value of a built-in type"):
+        SoftDTWLoss(open_end=np.True_)
 
 
 def test_gamma_may_change_between_compiled_calls(rng):
