@@ -4,6 +4,8 @@ Series are arrays (n, d) with time first; see the functions below, `sdtwkit.dp` 
 `sdtwkit.costs` for local costs and `sdtwkit.datasets` for real recordings to try them on.
 """
 
+from typing import TYPE_CHECKING
+
 from . import costs, dp
 from ._options import itakura_mask, sakoe_chiba_mask
 from ._version import __version__, show_versions
@@ -83,14 +85,21 @@ _LAZY = {
 }
 _HOME = {name: module for module, names in _LAZY.items() for name in (module, *names)}
 
+if TYPE_CHECKING:  # the same for type checkers, which also learn that there are no other names
+    from . import audio, converters, datasets, metric_learning, metrics, plotting, preprocessing, weak
+    from .aligners import DecDTWAligner, SoftDTWAligner, SoftDTWBarycenter
+    from .cluster import SoftDTWKMeans
+    from .neighbors import AlignmentDistance, NearestSoftCentroid, SoftDTWKNeighborsClassifier
+    from .sequence_labeling import LinearChainCRF
+else:
 
-def __getattr__(name):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+    def __getattr__(name):
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
 
-    module = importlib.import_module(f"{__name__}.{_HOME[name]}")
-    return module if name == _HOME[name] else getattr(module, name)
+        module = importlib.import_module(f"{__name__}.{_HOME[name]}")
+        return module if name == _HOME[name] else getattr(module, name)
 
 
 def __dir__():

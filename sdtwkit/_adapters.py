@@ -65,7 +65,8 @@ def check_divergence(cost, prior, normalize):
 
 WARP_INPUTS = ("x", "y", "reg", "band_lower", "band_upper", "slope_lower", "slope_upper")  # those with gradients
 _RECENT = 8  # warps that are kept
-_recent_warps, _lock = collections.OrderedDict(), threading.Lock()
+_recent_warps: collections.OrderedDict = collections.OrderedDict()
+_lock = threading.Lock()
 
 
 def warp(arrays, options, n_jobs):

@@ -5,11 +5,14 @@ arrays that come later must be as wide. Lists of series and 3-D arrays set `n_fe
 and their lengths are free.
 """
 
+from __future__ import annotations
+
 import inspect
 import warnings
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score
@@ -18,6 +21,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 
 from . import _arrays, _options, _words
+from ._typing import Lengths
 from .costs import get_cost
 from .divergences import KINDS, as_term, soft_dtw_divergence
 from .pairwise import cdist_soft_dtw, cdist_soft_dtw_divergence
@@ -61,7 +65,9 @@ class SeriesEstimator(BaseEstimator):
 class SeriesClassifier(ClassifierMixin, SeriesEstimator):
     """Base of the classifiers."""
 
-    def score(self, X, y, sample_weight=None, *, lengths=None):
+    def score(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> float:
         """Accuracy of the predictions.
 
         Parameters

@@ -8,13 +8,19 @@ through these four and never looks inside. A new cost is a class and a line in C
 No distance is computed by the expansion |x|^2 - 2 x.y + |y|^2, which loses every digit on offset data.
 """
 
+from __future__ import annotations
+
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from numbers import Real
+from typing import Any
 
 import numpy as np
+
+from ._typing import Array, CostLike
 
 
 class FusedCost(IntEnum):
@@ -40,11 +46,11 @@ class Cost:
     once, the equations do not. ``fused`` is None or (FusedCost, parameter). ``symmetric``: c(x, y) = c(y, x) always.
     """
 
-    fused = None
+    fused: tuple[FusedCost, float] | None = None
     symmetric = False
     y_is_differentiable = True  # if not, y and dy may be of any kind or None, and gradients in y are None
 
-    def check(self, x, y, name):
+    def check(self, x: Array, y: Array, name: str) -> None:
         """Every finite y is in the domain, unless a cost says otherwise."""
 
 
@@ -100,18 +106,21 @@ class _ResidualSum(Cost):
     """c = sum_k f(x_ik - y_jk); a subclass gives value = f, slope = f' and curvature = f'', elementwise; f is even."""
 
     symmetric = True
+    value: Callable[..., Any]
+    slope: Callable[..., Any]
+    curvature: Callable[..., Any]
 
-    def matrix(self, x, y):
+    def matrix(self, x: Array, y: Array) -> Array:
         return _contract(x, y, ((rows, channels, self.value(r)) for rows, channels, r in _residuals(x, y)))
 
-    def vjp(self, x, y, G):
+    def vjp(self, x: Array, y: Array, G: Array) -> tuple[Array, Array]:
         return _scatter(x, y, G, ((rows, channels, self.slope(r)) for rows, channels, r in _residuals(x, y)))
 
-    def jvp(self, x, y, dx, dy):
+    def jvp(self, x: Array, y: Array, dx: Array, dy: Array) -> Array:
         moves = zip(_residuals(x, y), _residuals(dx, dy), strict=True)
         return _contract(x, y, ((rows, channels, self.slope(r) * dr) for (rows, channels, r), (_, _, dr) in moves))
 
-    def hvp(self, x, y, G, dx, dy):
+    def hvp(self, x: Array, y: Array, G: Array, dx: Array, dy: Array) -> tuple[Array, Array]:
         moves = zip(_residuals(x, y), _residuals(dx, dy), strict=True)
         bends = ((rows, channels, self.curvature(r) * dr) for (rows, channels, r), (_, _, dr) in moves)
         return _scatter(x, y, G, bends)
@@ -160,17 +169,17 @@ class Huber(_ResidualSum):
         object.__setattr__(self, "delta", float(self.delta))
 
     @property
-    def fused(self):
+    def fused(self) -> tuple[FusedCost, float]:  # type: ignore[override]
         return FusedCost.HUBER, self.delta
 
-    def value(self, r):
+    def value(self, r: Array) -> Array:
         clipped = self.slope(r)
         return clipped * (r - 0.5 * clipped)  # both branches at once, and r^2 cannot overflow beyond delta
 
-    def slope(self, r):
+    def slope(self, r: Array) -> Array:
         return np.clip(r, -self.delta, self.delta)
 
-    def curvature(self, r):
+    def curvature(self, r: Array) -> Array:
         return (np.abs(r) <= self.delta).astype(r.dtype)
 
 
@@ -502,7 +511,7 @@ class _Custom(Cost):
         return self._checked(method, gx, x.shape, x.dtype), self._checked(method, gy, y.shape, y.dtype)
 
 
-def get_cost(cost):
+def get_cost(cost: CostLike) -> Any:
     """The `Cost` behind a name in COSTS, or behind an object with methods matrix, vjp and jvp.
 
     Raises

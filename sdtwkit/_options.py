@@ -1,5 +1,7 @@
 """Options of the alignment recursion, checked once and handed down as one `Recursion`; windows as masks."""
 
+from __future__ import annotations
+
 import functools
 from reprlib import repr as brief
 from typing import NamedTuple
@@ -8,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from ._arrays import namespace, on_device, to_ndarray
+from ._typing import Mask
 from ._words import check_integer, check_real, entries, wrong_choice
 
 DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
@@ -248,7 +251,7 @@ def check_level(name, levels, best):
 # ---- masks
 
 
-def sakoe_chiba_mask(n, m, radius):
+def sakoe_chiba_mask(n: int, m: int, radius: int) -> Mask:
     """Band of Sakoe and Chiba around the diagonal, widened by the difference of lengths.
 
     Cell (i, j) is admissible if and only if
@@ -291,7 +294,7 @@ def sakoe_chiba_mask(n, m, radius):
     return (offset <= radius + max(m - n, 0)) & (-offset <= radius + max(n - m, 0))
 
 
-def itakura_mask(n, m, max_slope):
+def itakura_mask(n: int, m: int, max_slope: float) -> Mask:
     """Parallelogram of Itakura between the first and the last cell, as in tslearn.
 
     With the slopes s = max_slope n / m and t = n / (max_slope m), cell (i, j) is admissible if and only if

@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "joblib", "threadpoolctl", "matplotlib", "cupy", "torch", "jax")
 
 
-def show_versions():
+def show_versions() -> None:
     """Print versions of sdtwkit, Python and the packages beside it, and what the kernels run on.
 
     The instruction level can be lowered by the environment variable ``SDTWKIT_SIMD`` (baseline, avx2, avx512).

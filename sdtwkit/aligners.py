@@ -1,6 +1,11 @@
 """Estimators that align series with a reference, or summarise them by one."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from . import _arrays, _options
@@ -13,9 +18,23 @@ from ._estimators import (
     warn_unless_converged,
     with_shares,
 )
+from ._typing import (
+    Array,
+    Arrays,
+    Band,
+    Bounds,
+    CostLike,
+    Kind,
+    Lengths,
+    RandomState,
+    Regularizer,
+    StepWeights,
+    WarpLoss,
+    Window,
+)
 from .barycenters import check_stop, common_length, fit_soft_dtw_barycenter, resampled
 from .series import soft_dtw, soft_dtw_alignment, soft_dtw_alignment_vjp, soft_dtw_value_and_grad
-from .warping import dec_dtw
+from .warping import WarpResult, dec_dtw
 
 _BLOCK_CELLS = 1 << 22  # tables of alignments are made for so many cells at a time: some tens of megabytes
 
@@ -69,15 +88,15 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float = 1.0,
         *,
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        reference=None,
-        n_jobs=None,
-    ):
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        reference: ArrayLike | None = None,
+        n_jobs: int | None = None,
+    ) -> None:
         self.gamma = gamma
         self.regularizer = regularizer
         self.cost = cost
@@ -88,7 +107,9 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
 
     # ---- with a reference
 
-    def fit(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Self:
         """Learn the reference, or check the given one.
 
         Parameters
@@ -117,7 +138,9 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             self.reference_ = reference.data.copy()
         return self
 
-    def fit_transform(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Array:
         """Learn the reference, and warp the series onto its time axis.
 
         Parameters
@@ -131,7 +154,7 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Warp series onto the time axis of the reference.
 
         Parameters
@@ -150,7 +173,7 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             warped[b] = E.T @ series.item(b) / E.sum(axis=0)[:, None]
         return warped
 
-    def alignments(self, X, *, lengths=None):
+    def alignments(self, X: ArrayLike, *, lengths: Lengths = None) -> Arrays:
         """Expected alignments of series with the reference.
 
         Parameters
@@ -173,7 +196,9 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             table[: len(E)] = E
         return padded
 
-    def score(self, X, y=None, sample_weight=None, *, lengths=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> float:
         """Minus the mean loss of aligning series with the reference: higher is better.
 
         Parameters
@@ -201,7 +226,7 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
 
     # ---- between batches, without fit
 
-    def loss(self, X, Y, *, x_lengths=None, y_lengths=None):
+    def loss(self, X: ArrayLike, Y: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None) -> Array:
         """Soft-DTW between series paired item by item; no fit is needed.
 
         Parameters
@@ -217,7 +242,9 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         """
         return soft_dtw(_batch(X, "X"), _batch(Y, "Y"), x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
 
-    def loss_and_grad(self, X, Y, *, x_lengths=None, y_lengths=None):
+    def loss_and_grad(
+        self, X: ArrayLike, Y: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> tuple[Array, Arrays, Arrays]:
         """Soft-DTW between series paired item by item, and its gradients; no fit is needed.
 
         Parameters
@@ -235,7 +262,9 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         values, *gradients = soft_dtw_value_and_grad(x, y, x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
         return values, *(_shaped_like(side, gradient) for gradient, side in zip(gradients, (X, Y), strict=True))
 
-    def alignment_vjp(self, X, Y, cotangent, *, x_lengths=None, y_lengths=None):
+    def alignment_vjp(
+        self, X: ArrayLike, Y: ArrayLike, cotangent: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> tuple[Arrays, Arrays]:
         """Gradients of <cotangent, E> with respect to both series of each pair; no fit is needed.
 
         Parameters
@@ -343,21 +372,21 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float = 1.0,
         *,
-        length=None,
-        divergence=False,
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        max_iter=100,
-        tol=1e-6,
-        init=None,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        length: int | None = None,
+        divergence: bool | Kind = False,
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        max_iter: int = 100,
+        tol: float = 1e-6,
+        init: ArrayLike | None = None,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.gamma = gamma
         self.length = length
         self.divergence = divergence
@@ -372,7 +401,9 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def fit(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Self:
         """Find the barycenter.
 
         Parameters
@@ -408,7 +439,7 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         self.barycenter_, self.cost_, self.n_iter_ = found.barycenter, found.cost, found.n_iter
         return self
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Losses between the barycenter and series: what fit minimises the mean of.
 
         Parameters
@@ -423,7 +454,9 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         X = items(self._read(X, lengths))
         return objective_of(self).matrix([self.barycenter_], X).T
 
-    def fit_transform(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Array:
         """Find the barycenter, and the losses between it and the series.
 
         Parameters
@@ -494,22 +527,22 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
 
     def __init__(
         self,
-        reg=0.1,
+        reg: ArrayLike = 0.1,
         *,
-        reference=None,
-        loss="l2",
-        reg_loss="l2",
-        band=None,
-        slope_bounds=(0.0, np.inf),
-        subsequence=False,
-        target_slope=None,
-        loss_delta=1.0,
-        reg_delta=1.0,
-        n_values=None,
-        max_iter=10,
-        tol=1e-6,
-        n_jobs=None,
-    ):
+        reference: ArrayLike | None = None,
+        loss: WarpLoss = "l2",
+        reg_loss: WarpLoss = "l2",
+        band: Band | None = None,
+        slope_bounds: Bounds = (0.0, np.inf),
+        subsequence: bool = False,
+        target_slope: float | None = None,
+        loss_delta: float = 1.0,
+        reg_delta: float = 1.0,
+        n_values: int | None = None,
+        max_iter: int = 10,
+        tol: float = 1e-6,
+        n_jobs: int | None = None,
+    ) -> None:
         self.reg = reg
         self.reference = reference
         self.loss = loss
@@ -525,7 +558,9 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         self.tol = tol
         self.n_jobs = n_jobs
 
-    def fit(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Self:
         """Learn the reference, or check the given one.
 
         Parameters
@@ -570,7 +605,9 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
             best, before, reference = objective, reference, mean_of(warps.warped)
         return reference, max_iter
 
-    def fit_transform(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Array:
         """Learn the reference, and warp the series onto its time axis.
 
         Parameters
@@ -584,7 +621,7 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Warp series onto the time axis of the reference.
 
         Parameters
@@ -600,7 +637,9 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         X = items(self._read(X, lengths))
         return np.stack(self._onto(self.reference_, X).warped)
 
-    def score(self, X, y=None, sample_weight=None, *, lengths=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> float:
         """Minus the mean objective of the warps onto the reference.
 
         Parameters
@@ -617,7 +656,7 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         X = items(self._read(X, lengths))
         return -float(np.average(self._onto(self.reference_, X).objective, weights=read_weights(sample_weight, len(X))))
 
-    def align(self, x, y):
+    def align(self, x: ArrayLike, y: ArrayLike) -> WarpResult:
         """The warps that lay x on y, with this estimator's options; needs no fit.
 
         Parameters

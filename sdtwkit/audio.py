@@ -4,9 +4,13 @@ A short-time Fourier transform whose energy is shared out among semitones. Recor
 tempo above all, which is what alignment takes out.
 """
 
+from __future__ import annotations
+
 import warnings
+from os import PathLike
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import to_ndarray
 from ._words import check_count, check_integer, check_real
@@ -14,7 +18,15 @@ from ._words import check_count, check_integer, check_real
 _BLOCK = 64  # frames transformed at a time: some megabytes
 
 
-def log_frequency_features(signal, rate, *, frame_rate=10.0, window=0.2, lowest=36, n_pitches=72):
+def log_frequency_features(
+    signal: ArrayLike,
+    rate: float,
+    *,
+    frame_rate: float = 10.0,
+    window: float = 0.2,
+    lowest: int = 36,
+    n_pitches: int = 72,
+) -> NDArray[np.float32]:
     """Loudness of each semitone over time.
 
     Each frame is weighted by a Hann window and transformed; the energy at frequency f goes to the two semitones next to
@@ -92,7 +104,7 @@ def _positive(value, name):
     return number
 
 
-def read_wav(path):
+def read_wav(path: str | PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """Samples of a WAV file, and their rate.
 
     Parameters

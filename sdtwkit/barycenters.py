@@ -7,14 +7,19 @@ L-BFGS; or hard DTW, lowered by averaging along best paths (Petitjean, Ketterlin
 read and cut into blocks once; an evaluation of the objective is one call of the kernels for each block.
 """
 
+from __future__ import annotations
+
 import functools
 import warnings
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _backend, _blocks, _options, _words, divergences
 from ._local_costs import Cost
+from ._typing import Array, CostLike, Kind, Lengths, RandomState, Regularizer, StepWeights, Window
 from .costs import get_cost
 
 __all__ = ["BarycenterResult", "dtw_barycenter_averaging", "fit_soft_dtw_barycenter", "soft_dtw_barycenter"]
@@ -46,25 +51,25 @@ class BarycenterResult(NamedTuple):
 
 
 def soft_dtw_barycenter(
-    X,
-    gamma=1.0,
+    X: ArrayLike,
+    gamma: float = 1.0,
     *,
-    weights=None,
-    init=None,
-    length=None,
-    divergence=False,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    max_iter=100,
-    tol=1e-6,
-    lengths=None,
-    random_state=None,
-    callback=None,
-    verbose=0,
-    n_jobs=None,
-):
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
+    length: int | None = None,
+    divergence: bool | Kind = False,
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    max_iter: int = 100,
+    tol: float = 1e-6,
+    lengths: Lengths = None,
+    random_state: RandomState = None,
+    callback: Callable[[int, Array, float], object] | None = None,
+    verbose: int = 0,
+    n_jobs: int | None = None,
+) -> Array:
     """Barycenter of series under soft-DTW: the z of a chosen length that minimises sum_i w_i f(z, X_i).
 
     f is soft-DTW [1]_ or a divergence [2]_. Soft-DTW is not least between equal series, and its barycenters flatten as
@@ -175,25 +180,25 @@ def soft_dtw_barycenter(
 
 
 def fit_soft_dtw_barycenter(
-    X,
-    gamma=1.0,
+    X: ArrayLike,
+    gamma: float = 1.0,
     *,
-    weights=None,
-    init=None,
-    length=None,
-    divergence=False,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    max_iter=100,
-    tol=1e-6,
-    lengths=None,
-    random_state=None,
-    callback=None,
-    verbose=0,
-    n_jobs=None,
-):
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
+    length: int | None = None,
+    divergence: bool | Kind = False,
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    max_iter: int = 100,
+    tol: float = 1e-6,
+    lengths: Lengths = None,
+    random_state: RandomState = None,
+    callback: Callable[[int, Array, float], object] | None = None,
+    verbose: int = 0,
+    n_jobs: int | None = None,
+) -> BarycenterResult:
     """Barycenter of series under soft-DTW, with a report of how it was found.
 
     Parameters
@@ -234,19 +239,19 @@ def fit_soft_dtw_barycenter(
 
 
 def dtw_barycenter_averaging(
-    X,
+    X: ArrayLike,
     *,
-    weights=None,
-    init=None,
-    length=None,
-    cost="sqeuclidean",
-    window=None,
-    max_iter=_DBA_ITERATIONS,
-    tol=_DBA_TOL,
-    lengths=None,
-    random_state=None,
-    n_jobs=None,
-):
+    weights: ArrayLike | None = None,
+    init: ArrayLike | None = None,
+    length: int | None = None,
+    cost: Literal["sqeuclidean", "half_sqeuclidean"] = "sqeuclidean",
+    window: Window = None,
+    max_iter: int = _DBA_ITERATIONS,
+    tol: float = _DBA_TOL,
+    lengths: Lengths = None,
+    random_state: RandomState = None,
+    n_jobs: int | None = None,
+) -> Array:
     """Barycenter of series under DTW, by averaging along best paths (DBA).
 
     In turn the series are aligned with the barycenter, and each of its samples becomes the weighted mean of those that

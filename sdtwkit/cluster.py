@@ -1,15 +1,19 @@
 """k-means of series: Lloyd's iterations between soft-DTW barycenters and the series nearest to them."""
 
+from __future__ import annotations
+
 import warnings
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy import ndarray
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from . import _options, _words
 from ._estimators import Comparison, SeriesEstimator, items, objective_of, read_weights
+from ._typing import Array, CostLike, Integers, Kind, Lengths, RandomState, Regularizer, StepWeights, Window
 from .barycenters import common_length, fit_soft_dtw_barycenter, resampled
 
 # L-BFGS iterations of a center between two assignments. The center goes on from where it is, so what is left is done
@@ -92,22 +96,22 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
 
     def __init__(
         self,
-        n_clusters=8,
-        gamma=1.0,
+        n_clusters: int = 8,
+        gamma: float = 1.0,
         *,
-        n_init=1,
-        max_iter=50,
-        tol=1e-6,
-        length=None,
-        divergence=True,
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        n_init: int = 1,
+        max_iter: int = 50,
+        tol: float = 1e-6,
+        length: int | None = None,
+        divergence: bool | Kind = True,
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.n_clusters = n_clusters
         self.gamma = gamma
         self.n_init = n_init
@@ -123,7 +127,9 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def fit(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Self:
         """Find the centers.
 
         Parameters
@@ -167,7 +173,9 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         self.labels_, self.inertia_, self.n_iter_ = best.labels, best.inertia, best.n_iter
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit_predict(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Integers:
         """Find the centers, and the cluster of each series.
 
         Parameters
@@ -181,7 +189,9 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         """
         return self.fit(X, y, sample_weight, lengths=lengths).labels_
 
-    def fit_transform(self, X, y=None, sample_weight=None, *, lengths=None):
+    def fit_transform(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Array:
         """Find the centers, and what lies between them and each series.
 
         Parameters
@@ -195,7 +205,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
-    def predict(self, X, *, lengths=None):
+    def predict(self, X: ArrayLike, *, lengths: Lengths = None) -> Integers:
         """The cluster whose center is nearest.
 
         Parameters
@@ -209,7 +219,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         """
         return self.transform(X, lengths=lengths).argmin(axis=1)
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """What lies between the centers and series: the terms of the inertia.
 
         Parameters
@@ -224,7 +234,9 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         X = items(self._read(X, lengths))
         return objective_of(self).matrix(list(self.cluster_centers_), X).T
 
-    def score(self, X, y=None, sample_weight=None, *, lengths=None):
+    def score(
+        self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> float:
         """Minus the inertia of series: higher is better.
 
         Parameters

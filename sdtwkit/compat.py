@@ -21,10 +21,15 @@ So ddtw's ``global_step_weights=[a, b, c]`` are ``step_weights=(b, c, a)`` here.
 those of the originals are not.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 
 from ._options import itakura_mask
-from .torch import SoftDTWLoss, torch
+from .torch import SoftDTWLoss, torch  # type: ignore[attr-defined]
 
 __all__ = ["MaghoumiSoftDTW", "PySDTW", "SoftDTWLossPyTorch"]
 
@@ -67,12 +72,19 @@ class MaghoumiSoftDTW(_Shim):
     torch.Size([2])
     """
 
-    def __init__(self, use_cuda=False, gamma=1.0, normalize=False, bandwidth=None, dist_func=None):
+    def __init__(
+        self,
+        use_cuda: bool = False,
+        gamma: float = 1.0,
+        normalize: bool = False,
+        bandwidth: float | None = None,
+        dist_func: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.use_cuda, self.gamma, self.normalize = use_cuda, gamma, normalize
         self.bandwidth, self.dist_func = bandwidth, dist_func
 
-    def forward(self, X, Y):
+    def forward(self, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
         window = None
         if self.bandwidth:
             i, j = np.ogrid[: X.shape[1], : Y.shape[1]]
@@ -105,12 +117,18 @@ class PySDTW(_Shim):
     torch.Size([2])
     """
 
-    def __init__(self, gamma=1.0, dist_func=None, use_cuda=True, bandwidth=None):
+    def __init__(
+        self,
+        gamma: float = 1.0,
+        dist_func: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        use_cuda: bool = True,
+        bandwidth: float | None = None,
+    ) -> None:
         super().__init__()
         self.use_cuda, self.gamma = use_cuda, gamma
         self.bandwidth, self.dist_func = bandwidth, dist_func
 
-    def forward(self, X, Y):
+    def forward(self, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
         (X, x_lengths), (Y, y_lengths) = _unpacked(X), _unpacked(Y)
         window = None
         if self.bandwidth:
@@ -156,13 +174,13 @@ class SoftDTWLossPyTorch(_Shim):
 
     def __init__(
         self,
-        gamma=1.0,
-        normalize=False,
-        dist_func=None,
-        global_constraint=None,
-        sakoe_chiba_radius=None,
-        itakura_max_slope=None,
-    ):
+        gamma: float = 1.0,
+        normalize: bool = False,
+        dist_func: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        global_constraint: Literal["sakoe_chiba", "itakura"] | None = None,
+        sakoe_chiba_radius: int | None = None,
+        itakura_max_slope: float | None = None,
+    ) -> None:
         super().__init__()
         self.gamma, self.normalize, self.dist_func = gamma, normalize, dist_func
         if global_constraint not in (None, "", "sakoe_chiba", "itakura"):
@@ -172,7 +190,7 @@ class SoftDTWLossPyTorch(_Shim):
         self.global_constraint = global_constraint
         self.sakoe_chiba_radius, self.itakura_max_slope = sakoe_chiba_radius, itakura_max_slope
 
-    def forward(self, x, y):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self._loss(x, y, self.normalize, self._window(x.shape[1], y.shape[1]))
 
     def _window(self, n, m):

@@ -6,11 +6,16 @@ numbers that it does not have to look at, for whatever is wrong with them is rep
 padding.
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays
+from ._typing import Array, Arrays, Integers, Lengths
 
 __all__ = [
     "from_aeon",
@@ -31,7 +36,7 @@ __all__ = [
 # ---- tslearn: (B, n, d), padded with NaN
 
 
-def from_tslearn(X):
+def from_tslearn(X: ArrayLike) -> Arrays:
     """Series from a tslearn data set, an array padded with NaN.
 
     Parameters
@@ -64,7 +69,7 @@ def from_tslearn(X):
     return [x[:n] for x, n in zip(X, lengths, strict=True)]
 
 
-def to_tslearn(X, *, lengths=None):
+def to_tslearn(X: ArrayLike, *, lengths: Lengths = None) -> Array:
     """A tslearn data set from a collection of series.
 
     Parameters
@@ -100,7 +105,7 @@ def to_tslearn(X, *, lengths=None):
 # ---- aeon and sktime: channels before time
 
 
-def from_aeon(X):
+def from_aeon(X: ArrayLike) -> Arrays:
     """Series from an aeon collection, channels before time.
 
     Parameters
@@ -142,7 +147,7 @@ def from_aeon(X):
     return [x.T for x in items]
 
 
-def to_aeon(X, *, lengths=None):
+def to_aeon(X: ArrayLike, *, lengths: Lengths = None) -> Arrays:
     """An aeon collection from a collection of series.
 
     Parameters
@@ -175,7 +180,7 @@ def to_aeon(X, *, lengths=None):
     return [x.T for x in _items(series)]
 
 
-def from_sktime(X):
+def from_sktime(X: Any) -> Arrays:
     """Series from an sktime panel.
 
     Parameters
@@ -222,7 +227,7 @@ def from_sktime(X):
     return items
 
 
-def to_sktime(X, *, lengths=None):
+def to_sktime(X: ArrayLike, *, lengths: Lengths = None) -> Any:
     """An sktime panel from a collection of series.
 
     Parameters
@@ -264,7 +269,7 @@ def to_sktime(X, *, lengths=None):
 # ---- librosa: one recording, channels before time; paths run backwards
 
 
-def from_librosa(features):
+def from_librosa(features: ArrayLike) -> Array:
     """A series (n, d) from librosa's features (d, n) of one recording; a view.
 
     A cost matrix needs no conversion, for librosa's too has the first recording along its rows: give it as ``x`` with
@@ -295,7 +300,7 @@ def from_librosa(features):
     return _read(features, "features", {2: "(d, n), channels before time"}).T
 
 
-def to_librosa(x):
+def to_librosa(x: ArrayLike) -> Array:
     """Features (d, n), as librosa has them, from one series.
 
     Parameters
@@ -323,7 +328,7 @@ def to_librosa(x):
     return x.reshape(len(x), -1).T
 
 
-def path_from_librosa(path):
+def path_from_librosa(path: ArrayLike) -> Integers:
     """A path from the start to the end, as `dtw_path` gives it, from librosa's, which begins at the end.
 
     Parameters
@@ -353,7 +358,7 @@ def path_from_librosa(path):
     return path[::-1]
 
 
-def path_to_librosa(path):
+def path_to_librosa(path: ArrayLike) -> Integers:
     """A path from the end to the start, as librosa's functions expect it, from one of `dtw_path`.
 
     Parameters
@@ -385,7 +390,7 @@ def path_to_librosa(path):
 # ---- a flat array with offsets
 
 
-def from_flat(data, offsets):
+def from_flat(data: ArrayLike, offsets: ArrayLike) -> list[Array]:
     """Series from one array that holds them one after another.
 
     Parameters
@@ -427,7 +432,7 @@ def from_flat(data, offsets):
     return [data[begin:end] for begin, end in parts]
 
 
-def to_flat(X, *, lengths=None):
+def to_flat(X: ArrayLike, *, lengths: Lengths = None) -> tuple[Array, Integers]:
     """One array that holds all series one after another, and where each begins.
 
     Parameters

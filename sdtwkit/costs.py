@@ -3,7 +3,13 @@
 The equations are in `_local_costs`; here is the door to them, for one pair or a batch in any form.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._arrays import (
     PAIR,
@@ -17,6 +23,7 @@ from ._arrays import (
     read_series,
 )
 from ._local_costs import COSTS, Cost, FusedCost, Huber, NegativeLogLikelihood, Precomputed, get_cost
+from ._typing import Array, Arrays, CostLike, Lengths
 from ._words import not_on_device
 
 __all__ = ["COSTS", "CostPairs", "FusedCost", "Huber", "cost_hvp", "cost_jvp", "cost_matrix", "cost_vjp", "get_cost"]
@@ -82,7 +89,9 @@ class CostPairs:
     shape, lengths : (B, n, m) of a table of all costs, and the true (rows (B,), columns (B,)) of each pair in it.
     """
 
-    def __init__(self, x, y, cost, x_lengths=None, y_lengths=None):
+    def __init__(
+        self, x: ArrayLike, y: ArrayLike, cost: CostLike, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> None:
         self.cost = get_cost(cost)
         self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths)
         if y is not None and not self.cost.fused and on_device(x.data):
@@ -104,24 +113,24 @@ class CostPairs:
         ys = [None] * len(self.x) if self.y is None else _items(self.y, self.y.data)
         return zip(_items(self.x, self.x.data), ys, strict=True)
 
-    def items_of(self, table):
+    def items_of(self, table: Array) -> list[Array]:
         """Views (n_b, m_b) of the pairs in a table (B, n, m)."""
         return _blocks(table, *self.lengths)
 
-    def table_of(self, items):
+    def table_of(self, items: Iterable[Array]) -> Array:
         """(B, n, m), the items (n_b, m_b) with zeros beyond them."""
         table = namespace(self.x.data).zeros(self.shape, self.dtype)
         for view, item in zip(self.items_of(table), items, strict=True):
             view[...] = item
         return table
 
-    def tables(self, table):
+    def tables(self, table: Array) -> Arrays:
         """A table (B, n, m) in the caller's form: itself, its one matrix, or a list where x and y are lists."""
         if self.ragged:
             return [view.copy() for view in self.items_of(table)]
         return table[0] if self.single else table
 
-    def gradients(self, results):
+    def gradients(self, results: Iterable[tuple[Array, Array | None]]) -> tuple[Arrays, Arrays]:
         """The (gx, gy) of all pairs, in the form of x and of y; None for a y that has no derivative."""
         flat_x = np.zeros_like(self.x.data)
         flat_y = np.zeros_like(self.y.data) if self.cost.y_is_differentiable else None
@@ -132,7 +141,7 @@ class CostPairs:
                 view_y[...] = gy
         return self.x.like(flat_x), None if flat_y is None else self.y.like(flat_y)
 
-    def cotangents(self, G, name="G"):
+    def cotangents(self, G: ArrayLike, name: str = "G") -> list[Array]:
         """G of each pair, (n_b, m_b); `name` is what errors call it."""
         if not self.ragged:
             return self.items_of(self.cotangent_table(G, name))
@@ -141,7 +150,7 @@ class CostPairs:
             raise ValueError(f"{name} is {came}; expected a list of {len(self.x)} matrices, one for each pair")
         return [self._cotangent(b, G[b], f"{name}[{b}]") for b in range(len(G))]
 
-    def cotangent_table(self, G, name="G"):
+    def cotangent_table(self, G: ArrayLike, name: str = "G") -> Array:
         """(B, n, m) with the G of each pair; beyond the lengths it may hold anything."""
         if self.ragged:
             return self.table_of(self.cotangents(G, name))
@@ -158,7 +167,7 @@ class CostPairs:
         like = Matrices(self._zeros((1, rows[0], columns[0])), rows, columns, True)
         return as_matrices(G, name=name, like=like).data[0]
 
-    def tangents(self, dx, dy):
+    def tangents(self, dx: ArrayLike | None, dy: ArrayLike | None) -> Any:
         """(dx, dy) of each pair; None is a direction of zeros."""
         if dy is not None and not self.cost.y_is_differentiable:
             raise ValueError("dy is given, but this cost has no derivative in y; expected dy=None")
@@ -174,7 +183,9 @@ class CostPairs:
         return zip(_items(self.x, flat_x), _items(self.y, flat_y), strict=True)
 
 
-def cost_matrix(x, y, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
+def cost_matrix(
+    x: ArrayLike, y: ArrayLike, cost: CostLike = "sqeuclidean", *, x_lengths: Lengths = None, y_lengths: Lengths = None
+) -> Arrays:
     """Local costs C_ij = c(x_i, y_j) between all time steps of two series.
 
     Parameters
@@ -216,7 +227,15 @@ def cost_matrix(x, y, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
     return pairs.tables(pairs.table_of(pairs.cost.matrix(x_b, y_b) for x_b, y_b in pairs))
 
 
-def cost_vjp(x, y, G, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
+def cost_vjp(
+    x: ArrayLike,
+    y: ArrayLike,
+    G: ArrayLike,
+    cost: CostLike = "sqeuclidean",
+    *,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+) -> tuple[Arrays, Arrays]:
     """Gradient of <G, C(x, y)>: the cotangent G of a cost matrix, pulled back to the series.
 
     grad_x_i = sum_j G_ij dc(x_i, y_j)/dx_i and grad_y_j = sum_i G_ij dc(x_i, y_j)/dy_j, by the subgradient 0 where two
@@ -256,7 +275,16 @@ def cost_vjp(x, y, G, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
     return pairs.gradients(pairs.cost.vjp(x_b, y_b, g) for (x_b, y_b), g in zip(pairs, cotangents, strict=True))
 
 
-def cost_jvp(x, y, dx, dy, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
+def cost_jvp(
+    x: ArrayLike,
+    y: ArrayLike,
+    dx: ArrayLike | None,
+    dy: ArrayLike | None,
+    cost: CostLike = "sqeuclidean",
+    *,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+) -> Arrays:
     """Change of the cost matrix as the series move: dC_ij = <dc/dx_i, dx_i> + <dc/dy_j, dy_j>.
 
     Parameters
@@ -289,7 +317,17 @@ def cost_jvp(x, y, dx, dy, cost="sqeuclidean", *, x_lengths=None, y_lengths=None
     return pairs.tables(pairs.table_of(changes))
 
 
-def cost_hvp(x, y, G, dx, dy, cost="sqeuclidean", *, x_lengths=None, y_lengths=None):
+def cost_hvp(
+    x: ArrayLike,
+    y: ArrayLike,
+    G: ArrayLike,
+    dx: ArrayLike | None,
+    dy: ArrayLike | None,
+    cost: CostLike = "sqeuclidean",
+    *,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+) -> tuple[Arrays, Arrays]:
     """Second derivative of <G, C(x, y)> applied to the direction (dx, dy), cross blocks included.
 
     hx_i = sum_j G_ij (c_xx dx_i + c_xy dy_j) and hy_j = sum_i G_ij (c_yx dx_i + c_yy dy_j); where a cost has no second

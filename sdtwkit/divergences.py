@@ -7,12 +7,16 @@ Blondel, Mensch and Vert, Differentiable divergences between time series, AISTAT
 compute F and its gradients for series that were checked before; matrices and barycenters build on them.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _backend, _blocks, _options, _words
 from ._local_costs import Cost
+from ._typing import Arrays, CostLike, Kind, Lengths, OpenEnds, Regularizer, StepWeights, Value, Window
 from .costs import CostPairs, get_cost
 
 KINDS = ("soft", "sharp", "mean")
@@ -55,22 +59,22 @@ def as_term(kind, cost, recursion):
 
 
 def soft_dtw_divergence(
-    x,
-    y,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    gamma: float = 1.0,
     *,
-    kind="soft",
-    debias=True,
-    regularizer="entropy",
-    cost="half_sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    kind: Kind = "soft",
+    debias: bool = True,
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "half_sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> Value:
     """Soft-DTW divergence of two series: what aligning them costs beyond aligning each with itself.
 
     With the costs C of matching samples and the loss F that `kind` names [1]_,
@@ -139,22 +143,22 @@ def soft_dtw_divergence(
 
 
 def soft_dtw_divergence_value_and_grad(
-    x,
-    y,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    gamma: float = 1.0,
     *,
-    kind="soft",
-    debias=True,
-    regularizer="entropy",
-    cost="half_sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    kind: Kind = "soft",
+    debias: bool = True,
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "half_sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Value, Arrays, Arrays]:
     """Soft-DTW divergence and its gradients with respect to both series.
 
     Parameters

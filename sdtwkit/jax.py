@@ -7,12 +7,17 @@ A gamma that is a JAX array and a prior go through the matrix of costs, and thro
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so JAX knows their derivatives, too.
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ._typing import CostName, Lengths, Normalization, OpenEnds, Reduction, Regularizer, StepWeights, WarpLoss
 
 try:
     import jax
@@ -300,24 +305,24 @@ def _over_costs(options, gamma, x, y, prior, shared):
 
 
 def soft_dtw_loss(
-    x,
-    y=None,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    gamma: ArrayLike = 1.0,
     *,
-    divergence=False,
-    cost=None,
-    reduction="mean",
-    normalize=None,
-    window=None,
-    step_weights=UNIT_WEIGHTS,
-    prior=None,
-    regularizer="entropy",
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    divergence: bool = False,
+    cost: CostName | None = None,
+    reduction: Reduction = "mean",
+    normalize: Normalization | None = None,
+    window: int | ArrayLike | None = None,
+    step_weights: StepWeights = UNIT_WEIGHTS,
+    prior: ArrayLike | None = None,
+    regularizer: Regularizer = "entropy",
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> jax.Array:
     """Soft-DTW, or its divergence, of a batch of series.
 
     Parameters
@@ -411,21 +416,21 @@ def _values_over_costs(options, gamma, x, y, prior, shared, by_path):
 
 
 def soft_alignment(
-    x,
-    y=None,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike | None = None,
+    gamma: ArrayLike = 1.0,
     *,
-    cost="sqeuclidean",
-    window=None,
-    step_weights=UNIT_WEIGHTS,
-    prior=None,
-    regularizer="entropy",
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    cost: CostName = "sqeuclidean",
+    window: int | ArrayLike | None = None,
+    step_weights: StepWeights = UNIT_WEIGHTS,
+    prior: ArrayLike | None = None,
+    regularizer: Regularizer = "entropy",
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> jax.Array:
     """The expected alignment of a batch of series, a differentiable array.
 
     Parameters
@@ -509,7 +514,16 @@ _ctc.defvjp(_ctc_forward, _ctc_backward)
 _ctc_and_gradient.defvjp(_ctc_gradient_forward, _ctc_gradient_backward)
 
 
-def ctc_loss(log_probs, targets, input_lengths=None, target_lengths=None, *, blank=0, reduction="mean", n_jobs=None):
+def ctc_loss(
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    input_lengths: Lengths = None,
+    target_lengths: Lengths = None,
+    *,
+    blank: int = 0,
+    reduction: Reduction = "mean",
+    n_jobs: int | None = None,
+) -> jax.Array:
     """Connectionist temporal classification of a batch.
 
     Parameters
@@ -591,24 +605,24 @@ _warps.defvjp(_warps_forward, _warps_backward)
 
 
 def dec_dtw(
-    x,
-    y,
-    reg=0.1,
+    x: ArrayLike,
+    y: ArrayLike,
+    reg: ArrayLike = 0.1,
     *,
-    band=None,
-    slope_bounds=(0.0, math.inf),
-    x_times=None,
-    y_times=None,
-    warp_times=None,
-    n_values=None,
-    subsequence=False,
-    loss="l2",
-    reg_loss="l2",
-    target_slope=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    band: Any = None,
+    slope_bounds: Any = (0.0, math.inf),
+    x_times: ArrayLike | None = None,
+    y_times: ArrayLike | None = None,
+    warp_times: ArrayLike | None = None,
+    n_values: int | None = None,
+    subsequence: bool = False,
+    loss: WarpLoss = "l2",
+    reg_loss: WarpLoss = "l2",
+    target_slope: Any = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> jax.Array:
     """Continuous warps of a batch of signals, a differentiable array.
 
     Parameters
@@ -712,7 +726,14 @@ def _marginals_backward(settings, kept, cotangent):
 _marginals.defvjp(_marginals_forward, _marginals_backward)
 
 
-def chain_marginals(theta, gamma=1.0, *, regularizer="entropy", lengths=None, n_jobs=None):
+def chain_marginals(
+    theta: Any,
+    gamma: float = 1.0,
+    *,
+    regularizer: Regularizer = "entropy",
+    lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> jax.Array:
     """Marginals of the smoothed law of state sequences, a differentiable array: structured attention.
 
     Parameters

@@ -4,10 +4,15 @@ Warps are piecewise linear, and so is their difference e; over an interval on wh
 have closed integrals, also where e changes its sign. Errors are in the units of the warps' values, seconds as a rule.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
+
+from ._typing import Arrays, Value
 
 
-def time_error(warp_true, warp, times):
+def time_error(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> Value:
     r"""Mean absolute error of a warp over its duration (TimeErr).
 
     .. math:: \frac{1}{t_n - t_1} \int_{t_1}^{t_n} |\phi(t) - \phi^*(t)| \, dt
@@ -45,7 +50,7 @@ def time_error(warp_true, warp, times):
     return _over_pairs(lambda e, d: _absolute(e, d)[0], warp_true, warp, times)
 
 
-def time_deviation(warp_true, warp, times):
+def time_deviation(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> Value:
     r"""Root mean square error of a warp over its duration (TimeDev).
 
     .. math:: \left(\frac{1}{t_n - t_1} \int_{t_1}^{t_n} (\phi(t) - \phi^*(t))^2 \, dt\right)^{1/2}
@@ -78,7 +83,7 @@ def time_deviation(warp_true, warp, times):
     return _over_pairs(root_mean_square, warp_true, warp, times)
 
 
-def time_error_and_grad(warp_true, warp, times):
+def time_error_and_grad(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> tuple[Value, Arrays]:
     """`time_error`, and its gradient with respect to the values of the warp.
 
     The gradient is what `WarpResult.vjp` takes, so that features can be learned through a warp.

@@ -1,6 +1,11 @@
 """Estimators that compare series with the series, or the mean series, of a training set."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,6 +19,7 @@ from ._estimators import (
     read_weights,
     warn_unless_converged,
 )
+from ._typing import Array, CostLike, Kind, Lengths, Metric, Regularizer, StepWeights, Window
 from .barycenters import common_length, fit_soft_dtw_barycenter
 
 
@@ -62,15 +68,15 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
 
     def __init__(
         self,
-        metric="soft_dtw_divergence",
-        gamma=1.0,
+        metric: Metric = "soft_dtw_divergence",
+        gamma: float = 1.0,
         *,
-        regularizer="entropy",
-        cost=None,
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        n_jobs=None,
-    ):
+        regularizer: Regularizer = "entropy",
+        cost: CostLike | None = None,
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        n_jobs: int | None = None,
+    ) -> None:
         self.metric = metric
         self.gamma = gamma
         self.regularizer = regularizer
@@ -79,7 +85,7 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         self.step_weights = step_weights
         self.n_jobs = n_jobs
 
-    def fit(self, X, y=None, *, lengths=None):
+    def fit(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Self:
         """Keep the series to compare with.
 
         Parameters
@@ -98,7 +104,7 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         self._fit_X = items(self._read(X, lengths, reset=True))
         return self
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Discrepancies from the series of the training set.
 
         Parameters
@@ -113,7 +119,7 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         """
         return comparison_of(self, self.metric).matrix(items(self._read(X, lengths)), self._fit_X)
 
-    def fit_transform(self, X, y=None, *, lengths=None):
+    def fit_transform(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Array:
         """Discrepancies between all series of a training set; each pair is computed once.
 
         Parameters
@@ -171,17 +177,17 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
 
     def __init__(
         self,
-        n_neighbors=5,
-        gamma=1.0,
+        n_neighbors: int = 5,
+        gamma: float = 1.0,
         *,
-        metric="soft_dtw_divergence",
-        weights="uniform",
-        regularizer="entropy",
-        cost=None,
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        n_jobs=None,
-    ):
+        metric: Metric = "soft_dtw_divergence",
+        weights: Literal["uniform", "distance"] = "uniform",
+        regularizer: Regularizer = "entropy",
+        cost: CostLike | None = None,
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        n_jobs: int | None = None,
+    ) -> None:
         self.n_neighbors = n_neighbors
         self.gamma = gamma
         self.metric = metric
@@ -192,7 +198,7 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         self.step_weights = step_weights
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, *, lengths=None):
+    def fit(self, X: ArrayLike, y: ArrayLike, *, lengths: Lengths = None) -> Self:
         """Keep the series to compare with, and their labels.
 
         Parameters
@@ -221,7 +227,14 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         self._fit_X = items(series)
         return self
 
-    def kneighbors(self, X=None, n_neighbors=None, return_distance=True, *, lengths=None):
+    def kneighbors(
+        self,
+        X: ArrayLike | None = None,
+        n_neighbors: int | None = None,
+        return_distance: bool = True,
+        *,
+        lengths: Lengths = None,
+    ) -> Any:
         """The nearest series of the training set.
 
         Parameters
@@ -254,7 +267,7 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         indices = np.argsort(distances, axis=1, kind="stable")[:, :k]
         return (np.take_along_axis(distances, indices, axis=1), indices) if return_distance else indices
 
-    def predict_proba(self, X, *, lengths=None):
+    def predict_proba(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Share of each class in the votes.
 
         Parameters
@@ -276,7 +289,7 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         np.add.at(votes, (np.arange(len(votes))[:, None], self._y[indices]), weights)
         return votes / votes.sum(axis=1, keepdims=True)
 
-    def predict(self, X, *, lengths=None):
+    def predict(self, X: ArrayLike, *, lengths: Lengths = None) -> NDArray[Any]:
         """The label most voted for.
 
         Parameters
@@ -343,18 +356,18 @@ class NearestSoftCentroid(SeriesClassifier):
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float = 1.0,
         *,
-        length=None,
-        divergence=True,
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        max_iter=100,
-        tol=1e-6,
-        n_jobs=None,
-    ):
+        length: int | None = None,
+        divergence: bool | Kind = True,
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        max_iter: int = 100,
+        tol: float = 1e-6,
+        n_jobs: int | None = None,
+    ) -> None:
         self.gamma = gamma
         self.length = length
         self.divergence = divergence
@@ -366,7 +379,9 @@ class NearestSoftCentroid(SeriesClassifier):
         self.tol = tol
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, sample_weight=None, *, lengths=None):
+    def fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
+    ) -> Self:
         """Find the centroid of each class.
 
         Parameters
@@ -409,7 +424,7 @@ class NearestSoftCentroid(SeriesClassifier):
         self.n_iter_ = np.array([centroid.n_iter for centroid in found])
         return self
 
-    def predict(self, X, *, lengths=None):
+    def predict(self, X: ArrayLike, *, lengths: Lengths = None) -> NDArray[Any]:
         """The class whose centroid is nearest.
 
         Parameters

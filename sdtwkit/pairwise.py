@@ -4,28 +4,32 @@ The matrix is computed tile by tile, some rows by some columns, so that memory d
 handed to the workers of a joblib backend. A symmetric comparison of a collection with itself computes each pair once.
 """
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _blocks, _options, _words, divergences
+from ._typing import Array, CostLike, Kind, Lengths, OpenEnds, Regularizer, StepWeights, Window
 from .costs import get_cost
 
 
 def cdist_dtw(
-    X,
-    Y=None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     *,
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    X_lengths=None,
-    Y_lengths=None,
-    out=None,
-    n_jobs=None,
-):
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    X_lengths: Lengths = None,
+    Y_lengths: Lengths = None,
+    out: Array | None = None,
+    n_jobs: int | None = None,
+) -> Array:
     """Dynamic time warping between all series of two collections.
 
     Parameters
@@ -68,21 +72,21 @@ def cdist_dtw(
 
 
 def cdist_soft_dtw(
-    X,
-    Y=None,
-    gamma=1.0,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    X_lengths=None,
-    Y_lengths=None,
-    out=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    X_lengths: Lengths = None,
+    Y_lengths: Lengths = None,
+    out: Array | None = None,
+    n_jobs: int | None = None,
+) -> Array:
     """Soft-DTW between all series of two collections.
 
     Parameters
@@ -117,23 +121,23 @@ def cdist_soft_dtw(
 
 
 def cdist_soft_dtw_divergence(
-    X,
-    Y=None,
-    gamma=1.0,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
+    gamma: float = 1.0,
     *,
-    kind="soft",
-    debias=True,
-    regularizer="entropy",
-    cost="half_sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    X_lengths=None,
-    Y_lengths=None,
-    out=None,
-    n_jobs=None,
-):
+    kind: Kind = "soft",
+    debias: bool = True,
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "half_sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    X_lengths: Lengths = None,
+    Y_lengths: Lengths = None,
+    out: Array | None = None,
+    n_jobs: int | None = None,
+) -> Array:
     """Soft-DTW divergence between all series of two collections.
 
     The losses of the series against themselves are computed once each, not once for every pair.

@@ -4,13 +4,24 @@ A display holds what is to be seen: ``from_series`` and ``from_estimator`` compu
 into any axes. Matplotlib is imported when something is drawn and none of its state is changed.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _options, _words
+from ._typing import CostLike, Lengths, OpenEnds, Regularizer, StepWeights, Window
 from .barycenters import soft_dtw_barycenter
 from .costs import CostPairs, cost_matrix
 from .series import dtw_path, soft_dtw_alignment
-from .warping import dec_dtw
+from .warping import WarpResult, dec_dtw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
 
 __all__ = ["AlignmentDisplay", "BarycenterDisplay", "MatchingDisplay", "WarpDisplay"]
 
@@ -65,7 +76,17 @@ class AlignmentDisplay:
     ((60, 60), True)
     """
 
-    def __init__(self, matrix, path=None, x=None, y=None, *, kind="alignment", sampling_rate=None, names=("x", "y")):
+    def __init__(
+        self,
+        matrix: ArrayLike,
+        path: ArrayLike | None = None,
+        x: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        kind: Literal["alignment", "cost"] = "alignment",
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("x", "y"),
+    ) -> None:
         self.matrix = matrix
         self.path = path
         self.x = x
@@ -77,23 +98,23 @@ class AlignmentDisplay:
     @classmethod
     def from_series(
         cls,
-        x,
-        y,
-        gamma=1.0,
+        x: ArrayLike,
+        y: ArrayLike,
+        gamma: float = 1.0,
         *,
-        kind="alignment",
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        open_begin=False,
-        open_end=False,
-        sampling_rate=None,
-        names=("x", "y"),
-        ax=None,
-        cmap=None,
-        colorbar=True,
-    ):
+        kind: Literal["alignment", "cost"] = "alignment",
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        open_begin: OpenEnds = False,
+        open_end: OpenEnds = False,
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("x", "y"),
+        ax: Axes | None = None,
+        cmap: str | Colormap | None = None,
+        colorbar: bool = True,
+    ) -> Self:
         """Align two series and draw the result.
 
         Parameters
@@ -123,7 +144,7 @@ class AlignmentDisplay:
             If matplotlib is not installed.
         """
         _check_kind(kind)
-        problem = {"cost": cost, "window": window, "step_weights": step_weights}
+        problem: dict[str, Any] = {"cost": cost, "window": window, "step_weights": step_weights}
         problem |= {"open_begin": open_begin, "open_end": open_end}
         series = _single_pair(x, y, cost)
         if kind == "cost":
@@ -137,18 +158,18 @@ class AlignmentDisplay:
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: ArrayLike,
         *,
-        index=0,
-        lengths=None,
-        kind="alignment",
-        sampling_rate=None,
-        names=("series", "reference"),
-        ax=None,
-        cmap=None,
-        colorbar=True,
-    ):
+        index: int = 0,
+        lengths: Lengths = None,
+        kind: Literal["alignment", "cost"] = "alignment",
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("series", "reference"),
+        ax: Axes | None = None,
+        cmap: str | Colormap | None = None,
+        colorbar: bool = True,
+    ) -> Self:
         """Align one series of a collection with what an estimator has learned, and draw the result.
 
         Parameters
@@ -178,12 +199,12 @@ class AlignmentDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        options = {"kind": kind, "sampling_rate": sampling_rate, "names": names}
+        options: dict[str, Any] = {"kind": kind, "sampling_rate": sampling_rate, "names": names}
         options |= {"ax": ax, "cmap": cmap, "colorbar": colorbar}
         x, y = _item(X, index, lengths), _learned(estimator)
         return cls.from_series(x, y, **_options_of(estimator), **options)
 
-    def plot(self, ax=None, *, cmap=None, colorbar=True):
+    def plot(self, ax: Axes | None = None, *, cmap: str | Colormap | None = None, colorbar: bool = True) -> Self:
         """Draw the display.
 
         Parameters
@@ -218,8 +239,8 @@ class AlignmentDisplay:
             ax.set(xlabel=f"{self.names[1]}, {time}", ylabel=f"{self.names[0]}, {time}")
             return self
         ax.tick_params(labelleft=False, labelbottom=False)
-        self.x_ax_ = ax.inset_axes([-_MARGIN - 0.02, 0, _MARGIN, 1], sharey=ax)
-        self.y_ax_ = ax.inset_axes([0, -_MARGIN - 0.02, 1, _MARGIN], sharex=ax)
+        self.x_ax_ = ax.inset_axes((-_MARGIN - 0.02, 0, _MARGIN, 1), sharey=ax)
+        self.y_ax_ = ax.inset_axes((0, -_MARGIN - 0.02, 1, _MARGIN), sharex=ax)
         _draw_channels(self.x_ax_, self.x, unit, upright=True)
         _draw_channels(self.y_ax_, self.y, unit)
         self.x_ax_.set_ylabel(f"{self.names[0]}, {time}")
@@ -284,7 +305,16 @@ class MatchingDisplay:
     20
     """
 
-    def __init__(self, x, y, matches, weights=None, *, sampling_rate=None, names=("x", "y")):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        matches: ArrayLike,
+        weights: ArrayLike | None = None,
+        *,
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("x", "y"),
+    ) -> None:
         self.x = x
         self.y = y
         self.matches = matches
@@ -295,21 +325,21 @@ class MatchingDisplay:
     @classmethod
     def from_series(
         cls,
-        x,
-        y,
-        gamma=None,
+        x: ArrayLike,
+        y: ArrayLike,
+        gamma: float | None = None,
         *,
-        regularizer="entropy",
-        cost="sqeuclidean",
-        window=None,
-        step_weights=_options.UNIT_WEIGHTS,
-        open_begin=False,
-        open_end=False,
-        sampling_rate=None,
-        names=("x", "y"),
-        ax=None,
-        n_lines=100,
-    ):
+        regularizer: Regularizer = "entropy",
+        cost: CostLike = "sqeuclidean",
+        window: Window = None,
+        step_weights: StepWeights = _options.UNIT_WEIGHTS,
+        open_begin: OpenEnds = False,
+        open_end: OpenEnds = False,
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("x", "y"),
+        ax: Axes | None = None,
+        n_lines: int = 100,
+    ) -> Self:
         """Align two series and draw their matches.
 
         Parameters
@@ -336,7 +366,7 @@ class MatchingDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        problem = {"cost": cost, "window": window, "step_weights": step_weights}
+        problem: dict[str, Any] = {"cost": cost, "window": window, "step_weights": step_weights}
         problem |= {"open_begin": open_begin, "open_end": open_end}
         series = _single_pair(x, y, cost)
         if series[1] is None:
@@ -347,21 +377,23 @@ class MatchingDisplay:
             alignment, _ = soft_dtw_alignment(x, y, gamma, regularizer=regularizer, **problem)
             matches = np.argwhere(alignment >= _FAINTEST)
             weights = alignment[tuple(matches.T)].clip(max=1)
-        return cls(*series, matches, weights, sampling_rate=sampling_rate, names=names).plot(ax, n_lines=n_lines)
+        return cls(series[0], series[1], matches, weights, sampling_rate=sampling_rate, names=names).plot(
+            ax, n_lines=n_lines
+        )
 
     @classmethod
     def from_estimator(
         cls,
-        estimator,
-        X,
+        estimator: Any,
+        X: ArrayLike,
         *,
-        index=0,
-        lengths=None,
-        sampling_rate=None,
-        names=("series", "reference"),
-        ax=None,
-        n_lines=100,
-    ):
+        index: int = 0,
+        lengths: Lengths = None,
+        sampling_rate: float | None = None,
+        names: tuple[str, str] = ("series", "reference"),
+        ax: Axes | None = None,
+        n_lines: int = 100,
+    ) -> Self:
         """Align one series of a collection with what an estimator has learned, and draw the matches.
 
         Parameters
@@ -383,10 +415,10 @@ class MatchingDisplay:
             As for `AlignmentDisplay.from_estimator`.
         """
         x, y = _item(X, index, lengths), _learned(estimator)
-        options = {"sampling_rate": sampling_rate, "names": names, "ax": ax, "n_lines": n_lines}
+        options: dict[str, Any] = {"sampling_rate": sampling_rate, "names": names, "ax": ax, "n_lines": n_lines}
         return cls.from_series(x, y, **_options_of(estimator), **options)
 
-    def plot(self, ax=None, *, n_lines=100):
+    def plot(self, ax: Axes | None = None, *, n_lines: int = 100) -> Self:
         """Draw the display.
 
         Parameters
@@ -421,7 +453,7 @@ class MatchingDisplay:
         i, j, weights = self._drawn(len(x), n_lines)
         ends_x, ends_y = (x[i, 0], y[j, 0]) if x.shape[1] == 1 else (x[i].min(axis=1), y[j].max(axis=1))
         segments = np.stack([np.c_[i * unit, ends_x], np.c_[j * unit, ends_y]], axis=1)
-        self.lines_ = LineCollection(segments, colors="0.45", alpha=weights, linewidths=0.7, zorder=1)
+        self.lines_ = LineCollection(list(segments), colors="0.45", alpha=weights, linewidths=0.7, zorder=1)
         ax.add_collection(self.lines_)
         ax.set_yticks([0.5, 2.0], [self.names[1], self.names[0]])
         ax.tick_params(axis="y", length=0)
@@ -473,7 +505,15 @@ class BarycenterDisplay:
     ['gamma = 0.01', 'gamma = 1']
     """
 
-    def __init__(self, X, barycenters, labels=None, *, sampling_rate=None, channel_names=None):
+    def __init__(
+        self,
+        X: ArrayLike,
+        barycenters: Sequence[ArrayLike],
+        labels: Sequence[str] | None = None,
+        *,
+        sampling_rate: float | None = None,
+        channel_names: Sequence[str] | None = None,
+    ) -> None:
         self.X = X
         self.barycenters = barycenters
         self.labels = labels
@@ -481,7 +521,16 @@ class BarycenterDisplay:
         self.channel_names = channel_names
 
     @classmethod
-    def from_series(cls, X, gamma=1.0, *, sampling_rate=None, channel_names=None, ax=None, **options):
+    def from_series(
+        cls,
+        X: ArrayLike,
+        gamma: float | Sequence[float] = 1.0,
+        *,
+        sampling_rate: float | None = None,
+        channel_names: Sequence[str] | None = None,
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Compute barycenters of series and draw them.
 
         Parameters
@@ -514,7 +563,16 @@ class BarycenterDisplay:
         return cls(X, barycenters, labels, sampling_rate=sampling_rate, channel_names=channel_names).plot(ax)
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, lengths=None, sampling_rate=None, channel_names=None, ax=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        lengths: Lengths = None,
+        sampling_rate: float | None = None,
+        channel_names: Sequence[str] | None = None,
+        ax: Axes | None = None,
+    ) -> Self:
         """Draw the barycenter that an estimator has learned over series.
 
         Parameters
@@ -546,7 +604,7 @@ class BarycenterDisplay:
         display = cls(_items(X, lengths), [barycenter], sampling_rate=sampling_rate, channel_names=channel_names)
         return display.plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the display.
 
         Parameters
@@ -633,7 +691,16 @@ class WarpDisplay:
     (60, 2)
     """
 
-    def __init__(self, warp, x, y, *, x_times=None, y_times=None, names=("x", "y")):
+    def __init__(
+        self,
+        warp: WarpResult,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        x_times: ArrayLike | None = None,
+        y_times: ArrayLike | None = None,
+        names: tuple[str, str] = ("x", "y"),
+    ) -> None:
         self.warp = warp
         self.x = x
         self.y = y
@@ -642,7 +709,18 @@ class WarpDisplay:
         self.names = names
 
     @classmethod
-    def from_series(cls, x, y, reg=0.1, *, x_times=None, y_times=None, names=("x", "y"), ax=None, **options):
+    def from_series(
+        cls,
+        x: ArrayLike,
+        y: ArrayLike,
+        reg: ArrayLike = 0.1,
+        *,
+        x_times: ArrayLike | None = None,
+        y_times: ArrayLike | None = None,
+        names: tuple[str, str] = ("x", "y"),
+        ax: Axes | None = None,
+        **options: Any,
+    ) -> Self:
         """Warp x onto y and draw the result.
 
         Parameters
@@ -673,7 +751,16 @@ class WarpDisplay:
         return cls(warp, x, y, x_times=x_times, y_times=y_times, names=names).plot(ax)
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, index=0, lengths=None, names=("series", "reference"), ax=None):
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: ArrayLike,
+        *,
+        index: int = 0,
+        lengths: Lengths = None,
+        names: tuple[str, str] = ("series", "reference"),
+        ax: Axes | None = None,
+    ) -> Self:
         """Warp one series of a collection onto the reference of an estimator, and draw the result.
 
         Parameters
@@ -707,7 +794,7 @@ class WarpDisplay:
             raise TypeError(f"estimator is a {type(estimator).__name__}; expected a DecDTWAligner")
         return cls(estimator.align(x, y), x, y, names=names).plot(ax)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Axes | None = None) -> Self:
         """Draw the display.
 
         Parameters
@@ -727,8 +814,8 @@ class WarpDisplay:
         self.ax_ = ax = _new_axes((10, 4.2)) if ax is None else ax
         self.figure_ = ax.figure
         ax.set_axis_off()
-        self._draw_warp(ax.inset_axes([0, 0, 0.44, 1]))
-        self.before_ax_, self.after_ax_ = (ax.inset_axes([0.54, bottom, 0.46, 0.44]) for bottom in (0.56, 0))
+        self._draw_warp(ax.inset_axes((0, 0, 0.44, 1)))
+        self.before_ax_, self.after_ax_ = (ax.inset_axes((0.54, bottom, 0.46, 0.44)) for bottom in (0.56, 0))
         x, y = _two_dimensional(self.x), _two_dimensional(self.y)
         times = [_from_zero(given, len(z)) for given, z in ((self.x_times, x), (self.y_times, y))]
         x_name, y_name = self.names

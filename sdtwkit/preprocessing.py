@@ -4,11 +4,17 @@ Both work on each series alone, so what they do to one does not depend on the ot
 the package's forms.
 """
 
+from __future__ import annotations
+
+from typing import Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
 
 from . import _words
 from ._estimators import SeriesEstimator, items
+from ._typing import Array, Arrays, Lengths
 from .barycenters import resampled
 
 __all__ = ["SeriesResampler", "SeriesScaler"]
@@ -17,7 +23,7 @@ __all__ = ["SeriesResampler", "SeriesScaler"]
 class _SeriesTransformer(TransformerMixin, SeriesEstimator):
     """A transformer whose `fit_transform` hands the lengths to both of its halves."""
 
-    def fit_transform(self, X, y=None, *, lengths=None):
+    def fit_transform(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Arrays:
         """Fit to X, then transform it: see `fit` and `transform`."""
         return self.fit(X, y, lengths=lengths).transform(X, lengths=lengths)
 
@@ -63,11 +69,11 @@ class SeriesScaler(OneToOneFeatureMixin, _SeriesTransformer):
     [[-0.71, -1.22], [-0.71, 0.0], [1.41, 1.22]]
     """
 
-    def __init__(self, *, with_mean=True, with_std=True):
+    def __init__(self, *, with_mean: bool = True, with_std: bool = True) -> None:
         self.with_mean = with_mean
         self.with_std = with_std
 
-    def fit(self, X, y=None, *, lengths=None):
+    def fit(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Self:
         """Remember what the series look like; nothing else is learned.
 
         Parameters
@@ -89,7 +95,7 @@ class SeriesScaler(OneToOneFeatureMixin, _SeriesTransformer):
         self._read(X, lengths, reset=True)
         return self
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Arrays:
         """Scale each series.
 
         Parameters
@@ -164,10 +170,10 @@ class SeriesResampler(ClassNamePrefixFeaturesOutMixin, _SeriesTransformer):
            [0. , 2. , 4. , 6. , 8. ]])
     """
 
-    def __init__(self, length=None):
+    def __init__(self, length: int | None = None) -> None:
         self.length = length
 
-    def fit(self, X, y=None, *, lengths=None):
+    def fit(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Self:
         """Learn the common length.
 
         Parameters
@@ -191,7 +197,7 @@ class SeriesResampler(ClassNamePrefixFeaturesOutMixin, _SeriesTransformer):
         self.length_ = int(series.lengths.max()) if length is None else length
         return self
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Resample each series.
 
         Parameters

@@ -5,17 +5,21 @@ Scores of labels are linear in the features of a step, scores of moves between l
 this is a conditional random field; the other three losses are those of Mensch & Blondel (2018, section 4).
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.utils.validation import check_is_fitted
 
 from . import _arrays, _options, _words
+from ._typing import Array, Lengths, RandomState
 from .dp import ChainDP
 
 _CHUNK = 2**22  # scores in a padded batch of sequences
@@ -94,23 +98,26 @@ class LinearChainCRF(BaseEstimator):
     [array(['det', 'noun', 'verb'], dtype='<U4')]
     """
 
+    classes_: NDArray[Any]
+    coef_: Array
+
     def __init__(
         self,
-        regularizer="entropy",
+        regularizer: Literal["entropy", "l2"] = "entropy",
         *,
-        loss="surrogate",
-        alpha=1e-3,
-        max_iter=100,
-        tol=1e-5,
-        solver="lbfgs",
-        learning_rate=0.01,
-        batch_size=32,
-        vectorizer=None,
-        warm_start=False,
-        verbose=False,
-        random_state=None,
-        n_jobs=None,
-    ):
+        loss: Literal["surrogate", "relaxed"] = "surrogate",
+        alpha: float = 1e-3,
+        max_iter: int = 100,
+        tol: float = 1e-5,
+        solver: Literal["lbfgs", "adam"] = "lbfgs",
+        learning_rate: float = 0.01,
+        batch_size: int = 32,
+        vectorizer: Any = None,
+        warm_start: bool = False,
+        verbose: bool = False,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+    ) -> None:
         self.regularizer = regularizer
         self.loss = loss
         self.alpha = alpha
@@ -132,7 +139,7 @@ class LinearChainCRF(BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def fit(self, X, y, *, lengths=None):
+    def fit(self, X: Any, y: Any, *, lengths: Lengths = None) -> Self:
         """Learn the scores of labels and moves.
 
         Parameters
@@ -171,7 +178,7 @@ class LinearChainCRF(BaseEstimator):
         self.coef_, self.intercept_, self.transition_ = weights
         return self
 
-    def predict(self, X, *, lengths=None):
+    def predict(self, X: Any, *, lengths: Lengths = None) -> list[NDArray[Any]]:
         """Most likely label sequence of every sequence: that of the highest score.
 
         Parameters
@@ -185,7 +192,7 @@ class LinearChainCRF(BaseEstimator):
         """
         return [self.classes_[codes] for codes in self._apply(X, lengths, lambda dp, *batch: dp.decode(*batch)[0])]
 
-    def predict_marginals(self, X, *, lengths=None):
+    def predict_marginals(self, X: Any, *, lengths: Lengths = None) -> list[Array]:
         """Probability of every label at every step, under the smoothed law of label sequences.
 
         Parameters
@@ -200,7 +207,7 @@ class LinearChainCRF(BaseEstimator):
         """
         return self._apply(X, lengths, lambda dp, *batch: dp.marginals(*batch))
 
-    def score(self, X, y, *, lengths=None):
+    def score(self, X: Any, y: Any, *, lengths: Lengths = None) -> float:
         """Share of the steps whose label is predicted.
 
         Parameters

@@ -4,11 +4,15 @@ One pair, or a batch paired item by item; all pairs of two collections are in `p
 are evaluated cell by cell and never stored; others go through a cost matrix.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _backend, _options, _words
+from ._typing import Arrays, CostLike, Lengths, OpenEnds, Paths, Regularizer, StepWeights, Value, Window
 from .costs import CostPairs
 
 
@@ -73,18 +77,18 @@ class Call:
 
 
 def dtw(
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> Value:
     """Dynamic time warping: the smallest sum of local costs over warping paths. No square root is taken.
 
     Parameters
@@ -136,18 +140,18 @@ def dtw(
 
 
 def dtw_path(
-    x,
-    y,
+    x: ArrayLike,
+    y: ArrayLike,
     *,
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Paths, Value]:
     """Best warping path and its cost. Among equal predecessors the diagonal wins, then left, then up.
 
     Memory grows with a quarter of a byte for each cell, not with a table.
@@ -187,21 +191,21 @@ def dtw_path(
 
 
 def soft_dtw(
-    x,
-    y,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    prior=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    prior: ArrayLike | None = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> Value:
     """Soft-DTW: the smoothed minimum of the costs of all warping paths.
 
     For the entropy regularizer -gamma log sum over paths of exp(-cost / gamma) [1]_, which lies below `dtw` and tends
@@ -248,21 +252,21 @@ def soft_dtw(
 
 
 def soft_dtw_value_and_grad(
-    x,
-    y,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    prior=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    prior: ArrayLike | None = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Value, Arrays, Arrays]:
     """Soft-DTW and its gradients with respect to both series.
 
     Parameters
@@ -301,21 +305,21 @@ def soft_dtw_value_and_grad(
 
 
 def soft_dtw_alignment(
-    x,
-    y,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    prior=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    prior: ArrayLike | None = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Arrays, Value]:
     """Expected alignment of two series under the law of their warping paths.
 
     Entry (i, j) is the probability that a random path, drawn with weight exp(-cost / gamma), matches x[i] with y[j];
@@ -356,22 +360,22 @@ def soft_dtw_alignment(
 
 
 def soft_dtw_alignment_vjp(
-    x,
-    y,
-    cotangent,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    cotangent: ArrayLike,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    prior=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    prior: ArrayLike | None = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Arrays, Arrays]:
     """Gradients of <cotangent, E> with respect to both series, where E is their expected alignment.
 
     What backpropagation through `soft_dtw_alignment` needs: a loss on the alignment has a cotangent d loss / d E.
@@ -412,23 +416,23 @@ def soft_dtw_alignment_vjp(
 
 
 def soft_dtw_hvp(
-    x,
-    y,
-    dx,
-    dy=None,
-    gamma=1.0,
+    x: ArrayLike,
+    y: ArrayLike,
+    dx: ArrayLike | None,
+    dy: ArrayLike | None = None,
+    gamma: float = 1.0,
     *,
-    regularizer="entropy",
-    cost="sqeuclidean",
-    window=None,
-    step_weights=_options.UNIT_WEIGHTS,
-    open_begin=False,
-    open_end=False,
-    prior=None,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    regularizer: Regularizer = "entropy",
+    cost: CostLike = "sqeuclidean",
+    window: Window = None,
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+    open_begin: OpenEnds = False,
+    open_end: OpenEnds = False,
+    prior: ArrayLike | None = None,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> tuple[Arrays, Arrays]:
     """Product of the Hessian of soft-DTW in (x, y) with a direction (dx, dy), cross blocks included.
 
     With dC = J (dx, dy) and M the Hessian product of the recursion, the result is J^T M plus the second derivative of
@@ -488,7 +492,14 @@ class Match(NamedTuple):
     value: float
 
 
-def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=_options.UNIT_WEIGHTS):
+def subsequence_matches(
+    query: ArrayLike,
+    series: ArrayLike,
+    k: int = 1,
+    *,
+    cost: CostLike = "sqeuclidean",
+    step_weights: StepWeights = _options.UNIT_WEIGHTS,
+) -> list[Match]:
     """Best non-overlapping places of a long series where a query matches under dynamic time warping.
 
     The best match is found by aligning with both ends open along the series; its samples are then taken out, and the
@@ -525,7 +536,7 @@ def subsequence_matches(query, series, k=1, *, cost="sqeuclidean", step_weights=
     if not call.single:
         raise _words.not_single("query", "series")
     free = np.ones(call.shape, dtype=bool)
-    matches = []
+    matches: list[Match] = []
     for _ in range(k):
         masked = recursion._replace(mask=free if matches else None)
         ((path,),), (value,) = _backend.paths(call.problem._replace(recursion=masked))

@@ -1,8 +1,12 @@
 """How much to smooth: a gamma in the units of the local cost, from the data."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _options, _words
+from ._typing import CostLike, Lengths, RandomState
 from .costs import get_cost
 from .series import dtw_path
 
@@ -11,7 +15,15 @@ __all__ = ["suggest_gamma"]
 _SHARE = 1 / 3  # of the usual cost of a step, see the notes of suggest_gamma
 
 
-def suggest_gamma(X, random_state=None, *, n_pairs=100, cost="sqeuclidean", lengths=None, n_jobs=None):
+def suggest_gamma(
+    X: ArrayLike,
+    random_state: RandomState = None,
+    *,
+    n_pairs: int = 100,
+    cost: CostLike = "sqeuclidean",
+    lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> float:
     """Suggest a smoothing for soft-DTW: a third of what a step of a best path usually costs.
 
     A median heuristic: over pairs of different series (x, y), with best paths p(x, y) of L(x, y) matches,

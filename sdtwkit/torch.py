@@ -8,15 +8,19 @@ Whatever is learned besides the series (gamma, a prior) goes through the matrix 
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so autograd knows its derivatives, too.
 """
 
+from __future__ import annotations
+
 import ast
 import functools
 import json
 import math
 from numbers import Integral
 from types import NoneType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ._typing import CostName, Normalization, OpenEnds, Reduction, Regularizer, StepWeights, WarpLoss
 
 try:
     import torch
@@ -47,7 +51,9 @@ class _Options(NamedTuple):
     mask: torch.Tensor | None
     settings: str  # keyword arguments, see _written
 
-    SCHEMA = "Tensor gamma, Tensor? x_lengths, Tensor? y_lengths, Tensor? prior, Tensor? mask, str settings"
+    SCHEMA = (  # type: ignore[misc]
+        "Tensor gamma, Tensor? x_lengths, Tensor? y_lengths, Tensor? prior, Tensor? mask, str settings"
+    )
 
 
 _NO_GRADIENTS = (None,) * 6  # of the options
@@ -338,7 +344,7 @@ class _Aligning(_Module):
         self.settings = _written(cost=cost, **recursion, **more)
         self.settings_over_costs = _written(cost="precomputed", **recursion)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"gamma={self.gamma}, cost={self.cost!r}, regularizer={self.regularizer!r}"
 
     def _ready(self, x, y, x_lengths, y_lengths):
@@ -465,19 +471,19 @@ class SoftDTWLoss(_Aligning):
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float | torch.Tensor = 1.0,
         *,
-        divergence=False,
-        cost=None,
-        reduction="mean",
-        normalize=None,
-        window=None,
-        step_weights=UNIT_WEIGHTS,
-        prior=None,
-        regularizer="entropy",
-        open_begin=False,
-        open_end=False,
-    ):
+        divergence: bool = False,
+        cost: CostName | None = None,
+        reduction: Reduction = "mean",
+        normalize: Normalization | None = None,
+        window: int | torch.Tensor | None = None,
+        step_weights: StepWeights = UNIT_WEIGHTS,
+        prior: torch.Tensor | None = None,
+        regularizer: Regularizer = "entropy",
+        open_begin: OpenEnds = False,
+        open_end: OpenEnds = False,
+    ) -> None:
         cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
         self_terms = {"divergence": bool(divergence)}
         super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **self_terms)
@@ -488,7 +494,13 @@ class SoftDTWLoss(_Aligning):
         if divergence:
             _adapters.check_divergence(cost, prior, normalize)
 
-    def forward(self, x, y=None, x_lengths=None, y_lengths=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor | None = None,
+        x_lengths: torch.Tensor | None = None,
+        y_lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         x, y, options = self._ready(x, y, x_lengths, y_lengths)
         values = self._values(x, y, options)
         if self.normalize in ("n", "m", "n+m"):
@@ -550,19 +562,25 @@ class SoftAlignment(_Aligning):
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float | torch.Tensor = 1.0,
         *,
-        cost="sqeuclidean",
-        window=None,
-        step_weights=UNIT_WEIGHTS,
-        prior=None,
-        regularizer="entropy",
-        open_begin=False,
-        open_end=False,
-    ):
+        cost: CostName = "sqeuclidean",
+        window: int | torch.Tensor | None = None,
+        step_weights: StepWeights = UNIT_WEIGHTS,
+        prior: torch.Tensor | None = None,
+        regularizer: Regularizer = "entropy",
+        open_begin: OpenEnds = False,
+        open_end: OpenEnds = False,
+    ) -> None:
         super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end)
 
-    def forward(self, x, y=None, x_lengths=None, y_lengths=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor | None = None,
+        x_lengths: torch.Tensor | None = None,
+        y_lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         x, y, options = self._ready(x, y, x_lengths, y_lengths)
         if self._learns_more(options):
             x, options, _ = self._over_costs(x, y, options)
@@ -650,14 +668,20 @@ class CTCLoss(torch.nn.Module):
     0.2877
     """
 
-    def __init__(self, blank=0, *, reduction="mean"):
+    def __init__(self, blank: int = 0, *, reduction: Reduction = "mean") -> None:
         super().__init__()
         self.blank, self.reduction = blank, _check_reduction(reduction)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"blank={self.blank}, reduction={self.reduction!r}"
 
-    def forward(self, log_probs, targets, input_lengths=None, target_lengths=None):
+    def forward(
+        self,
+        log_probs: torch.Tensor,
+        targets: torch.Tensor,
+        input_lengths: torch.Tensor | None = None,
+        target_lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         log_probs = _on_cpu(log_probs, "log_probs")
         if log_probs.dtype in (torch.float16, torch.bfloat16):
             log_probs = log_probs.float()
@@ -765,19 +789,19 @@ class DecDTW(_Module):
 
     def __init__(
         self,
-        reg=0.1,
+        reg: float | torch.Tensor = 0.1,
         *,
-        band=None,
-        slope_bounds=(0.0, math.inf),
-        x_times=None,
-        y_times=None,
-        warp_times=None,
-        n_values=None,
-        subsequence=False,
-        loss="l2",
-        reg_loss="l2",
-        target_slope=None,
-    ):
+        band: Any = None,
+        slope_bounds: Any = (0.0, math.inf),
+        x_times: torch.Tensor | None = None,
+        y_times: torch.Tensor | None = None,
+        warp_times: torch.Tensor | None = None,
+        n_values: int | None = None,
+        subsequence: bool = False,
+        loss: WarpLoss = "l2",
+        reg_loss: WarpLoss = "l2",
+        target_slope: Any = None,
+    ) -> None:
         super().__init__()
         self._set("reg", reg)
         bounds = isinstance(band, (tuple, list))
@@ -798,10 +822,16 @@ class DecDTW(_Module):
             settings["band"] = band
         self.options = json.dumps(settings)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"reg={self.reg}"
 
-    def forward(self, x, y, x_lengths=None, y_lengths=None):
+    def forward(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        x_lengths: torch.Tensor | None = None,
+        y_lengths: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         x, y = _floating(_on_cpu(x, "x"), _on_cpu(y, "y"))
         numbers = (self.reg, self.band_lower, self.band_upper, self.slope_lower, self.slope_upper)
         numbers = [one if isinstance(one, torch.Tensor) or one is None else _number(one) for one in numbers]
@@ -897,15 +927,17 @@ class ChainMarginals(_Module):
             [0.0000, 1.0000]])
     """
 
-    def __init__(self, gamma=1.0, *, regularizer="entropy"):
+    def __init__(self, gamma: float = 1.0, *, regularizer: Regularizer = "entropy") -> None:
         super().__init__()
         self._set("gamma", gamma)
         self.regularizer = regularizer
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"gamma={self.gamma}, regularizer={self.regularizer!r}"
 
-    def forward(self, theta, lengths=None):
+    def forward(
+        self, theta: torch.Tensor | tuple[torch.Tensor, torch.Tensor], lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
         pair = isinstance(theta, (tuple, list))
         theta, transition = theta if pair else (theta, None)
         _on_cpu(theta, "theta")

@@ -4,12 +4,16 @@ Posed here: signals, times, bounds, each checked and brought to one form. The ke
 (no grid), certify it, and give derivatives through the conditions of optimality, in O(n d).
 """
 
+from __future__ import annotations
+
 import warnings
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import _arrays, _backend, _options, _words
+from ._typing import Arrays, Band, Bounds, Lengths, WarpLoss
 
 _TIME = 1e-12  # share of the time axis of x: what is closer than this is the same time
 _RESIDUAL = 1e-7  # share of the largest multiplier: a larger residual is no KKT point
@@ -26,39 +30,39 @@ class WarpGradients(NamedTuple):
     numbers, for its two sides.
     """
 
-    x: np.ndarray | list
-    y: np.ndarray | list
-    reg: np.ndarray | list | float
-    band_lower: np.ndarray | list | float | None
-    band_upper: np.ndarray | list | float | None
-    slope_lower: np.ndarray | list | float | None
-    slope_upper: np.ndarray | list | float | None
+    x: Arrays
+    y: Arrays
+    reg: Arrays | float
+    band_lower: Arrays | float | None
+    band_upper: Arrays | float | None
+    slope_lower: Arrays | float | None
+    slope_upper: Arrays | float | None
 
 
 def dec_dtw(
-    x,
-    y,
-    reg=0.1,
+    x: ArrayLike,
+    y: ArrayLike,
+    reg: ArrayLike = 0.1,
     *,
-    x_times=None,
-    y_times=None,
-    warp_times=None,
-    n_values=None,
-    band=None,
-    slope_bounds=(0.0, np.inf),
-    subsequence=False,
-    loss="l2",
-    reg_loss="l2",
-    target_slope=None,
-    loss_delta=1.0,
-    reg_delta=1.0,
-    cum_reg=0.0,
-    cum_loss="l2",
-    symmetric=False,
-    x_lengths=None,
-    y_lengths=None,
-    n_jobs=None,
-):
+    x_times: ArrayLike | None = None,
+    y_times: ArrayLike | None = None,
+    warp_times: ArrayLike | None = None,
+    n_values: int | None = None,
+    band: Band | None = None,
+    slope_bounds: Bounds = (0.0, np.inf),
+    subsequence: bool = False,
+    loss: WarpLoss = "l2",
+    reg_loss: WarpLoss = "l2",
+    target_slope: ArrayLike | None = None,
+    loss_delta: float = 1.0,
+    reg_delta: float = 1.0,
+    cum_reg: float = 0.0,
+    cum_loss: WarpLoss = "l2",
+    symmetric: bool = False,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+    n_jobs: int | None = None,
+) -> WarpResult:
     r"""Continuous time warp phi that lays x on y, with derivatives by everything it depends on (DecDTW).
 
     Both signals are interpolated linearly, on [0, T1] and [0, T2]. Over phi(t_1) .. phi(t_n) the warp minimises
@@ -238,7 +242,7 @@ class WarpResult:
         self.active = rows[0][0] if self._single else [active for active, _ in rows]
         self.multipliers = rows[0][1] if self._single else [multipliers for _, multipliers in rows]
 
-    def vjp(self, cotangent):
+    def vjp(self, cotangent: ArrayLike) -> WarpGradients:
         """Gradients of <cotangent, values>: what backpropagation through the warp needs.
 
         O(n d), by one tridiagonal solve. At degenerate points the warp has several one-sided derivatives. Given is that
@@ -265,7 +269,7 @@ class WarpResult:
         cotangents = self._clock.read(cotangent, "cotangent")
         return self._gradients(lambda warp, b, *out: warp.vjp(cotangents[b], *out))
 
-    def value_grad(self):
+    def value_grad(self) -> WarpGradients:
         """Gradients of `objective`, by the envelope theorem; for a collection, of each by its own pair.
 
         Returns

@@ -9,12 +9,17 @@ References: Zeitler, Deniffel, Krause and Müller, Stabilizing training with sof
 Zeitler, Krause and Müller, Soft dynamic time warping with variable step weights, ICASSP 2024 [2].
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ._arrays import PAIR, as_matrices, read_series, to_ndarray
+from ._typing import Array, Arrays, Lengths, Normalization, Value
 from ._words import check_count, check_real, wrong_choice
 
 # For predictions x and targets y, in the order of the steps (0, 1), (1, 1), (1, 0).
@@ -28,7 +33,7 @@ STEP_WEIGHTS = {
 # ---- targets
 
 
-def weak_targets(strong):
+def weak_targets(strong: ArrayLike) -> Arrays:
     """Weak targets from strong ones: frame 0, and every frame that differs from the one before it.
 
     Parameters
@@ -60,7 +65,7 @@ def weak_targets(strong):
     return _each(changes, strong, "strong")
 
 
-def unfold(y, n):
+def unfold(y: ArrayLike, n: int) -> Arrays:
     """Targets stretched evenly over n frames: frame i gets y[floor(m i / n)].
 
     Parameters
@@ -91,7 +96,7 @@ def unfold(y, n):
     return _stretched(y, check_count(n, "n"), "n", _evenly)
 
 
-def pad_repeat(y, length, how="uniform"):
+def pad_repeat(y: ArrayLike, length: int, how: Literal["uniform", "last"] = "uniform") -> Array:
     """Targets brought to one length by repetition, so that ragged ones fit into an array.
 
     Parameters
@@ -124,7 +129,7 @@ def pad_repeat(y, length, how="uniform"):
     return np.stack(padded) if isinstance(padded, list) else padded
 
 
-def repeat_targets(y, times):
+def repeat_targets(y: ArrayLike, times: int) -> Arrays:
     """Each target several times over: a minimum duration, for recursions that take one target a frame at most.
 
     Under ``AlignmentDP(steps=((1, 1), (1, 0)))`` a path moves on by one entry a frame at most, so a target that stands
@@ -188,7 +193,9 @@ def _each(function, value, name):
 # ---- prior
 
 
-def diagonal_prior(n, m, nu=1000.0, convention="ceil"):
+def diagonal_prior(
+    n: ArrayLike, m: ArrayLike, nu: float = 1000.0, convention: Literal["ceil", "floor"] = "ceil"
+) -> Array:
     """Costs that grow with the distance from an even spread of m targets over n frames.
 
     Target j is expected in the frames from q_j to q_{j+1}, where q_j = ceil(j n / m). At d frames from there the prior
@@ -276,6 +283,8 @@ class _Schedule:
     begin: int
     end: int
 
+    _between: ClassVar[Callable[..., float]]  # the value at a share of the way, within (0, 1)
+
     def __post_init__(self):
         for name in ("start_value", "stop_value", "begin", "end"):
             value = check_real(getattr(self, name), name, "a finite number")
@@ -284,7 +293,7 @@ class _Schedule:
         if not self.begin < self.end:
             raise ValueError(f"begin is {self.begin}, end is {self.end}; expected begin < end")
 
-    def __call__(self, update):
+    def __call__(self, update: int) -> float:
         """The value for an update, counted from 0."""
         share = (check_real(update, "update", "a number of updates") - self.begin) / (self.end - self.begin)
         if share <= 0:
@@ -399,7 +408,9 @@ class AdaptiveSchedule:
     [10.0, 10.0, 5.0, 5.0, 2.5]
     """
 
-    def __init__(self, start_value, stop_value, *, factor=0.7, patience=50, tolerance=0.02):
+    def __init__(
+        self, start_value: float, stop_value: float, *, factor: float = 0.7, patience: int = 50, tolerance: float = 0.02
+    ) -> None:
         self.start_value, self.stop_value = start_value, stop_value
         _check_positive(self)
         self.factor = check_real(factor, "factor", "a number in (0, 1)")
@@ -410,13 +421,13 @@ class AdaptiveSchedule:
         if not 0 <= self.tolerance < np.inf:
             raise ValueError(f"tolerance is {tolerance}; expected a number >= 0")
         self.value = start_value
-        self._lowest = None  # mean at this value
+        self._lowest: float | None = None  # mean at this value
         self._sum, self._count = 0.0, 0
 
     def __repr__(self):
         return f"AdaptiveSchedule({self.start_value!r}, {self.stop_value!r}, value={self.value!r})"
 
-    def update(self, statistic):
+    def update(self, statistic: float) -> float:
         """Take the statistic of one update; -> the value for the next one."""
         statistic = check_real(statistic, "statistic", "a finite number")
         if not np.isfinite(statistic):
@@ -445,13 +456,20 @@ class AdaptiveSchedule:
 class AlignmentDiagnostics(NamedTuple):
     """What `alignment_diagnostics` finds: numbers for one alignment, arrays of shape (B,) for a batch."""
 
-    row_entropy: np.ndarray
-    effective_targets: np.ndarray
-    path_mass: np.ndarray | None
-    collapsed: np.ndarray
+    row_entropy: Value
+    effective_targets: Value
+    path_mass: Value | None
+    collapsed: Value
 
 
-def alignment_diagnostics(E, path=None, *, collapse_below=0.5, x_lengths=None, y_lengths=None):
+def alignment_diagnostics(
+    E: ArrayLike,
+    path: ArrayLike | None = None,
+    *,
+    collapse_below: float = 0.5,
+    x_lengths: Lengths = None,
+    y_lengths: Lengths = None,
+) -> AlignmentDiagnostics:
     """Numbers that tell how sharp an expected alignment is, and whether it has collapsed.
 
     Parameters
@@ -559,7 +577,7 @@ def _paths(path, items, single):
 NORMALIZATIONS = ("n", "m", "n+m", "path")
 
 
-def loss_scale(how, H, *, x_lengths=None, y_lengths=None):
+def loss_scale(how: Normalization, H: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None) -> Value:
     """What to divide an alignment loss by, so that losses of short and of long series are alike.
 
     Parameters

@@ -70,7 +70,10 @@ def test_the_command_line_knows_its_version():
     assert shown == f"sdtwkit {sdtwkit.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["py.typed", "_kernels/include/sdtwkit/recursion.h", "datasets/watch_exercises.npz"])
+@pytest.mark.parametrize(
+    "name",
+    ["py.typed", "_kernels/alignment.pyi", "_kernels/include/sdtwkit/recursion.h", "datasets/watch_exercises.npz"],
+)
 def test_files_beside_the_code_are_installed(name):
     assert files("sdtwkit").joinpath(name).is_file()
 

@@ -76,7 +76,7 @@ class Chords:
     onsets: np.ndarray
     durations: np.ndarray
     roots: np.ndarray
-    qualities: tuple
+    qualities: tuple[str, ...]
     pitch_classes: np.ndarray
 
     def __repr__(self):
@@ -137,7 +137,7 @@ class BachChorales:
         Source, licence, citation, and how the notes were read.
     """
 
-    data: list
+    data: list[Chorale]
     DESCR: str
 
     def __repr__(self):
@@ -145,7 +145,7 @@ class BachChorales:
         return f"<BachChorales: {len(self.data)} chorales, {analysed} with chords, see DESCR>"
 
 
-def load_bach_chorales():
+def load_bach_chorales() -> BachChorales:
     """Bach's chorales for four voices: 330 lists of notes, 19 of them with chords.
 
     Onsets and durations in quarters, MIDI pitches and voices; key, fermatas, and for 19 of the first 20 chorales the

@@ -4,11 +4,16 @@ Descriptors are linear in a smooth random function of the place and in what has 
 map of them is worth learning. The sensor, that is how both are mixed, is one for all drives of a call.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _options, _words
+from .._typing import Array, RandomState
 
 PLACE_CHANNELS = 6  # of the function of the place ...
 PLACE_SCALE = 25.0  # ... and metres over which it changes
@@ -66,7 +71,7 @@ class DrivePair(NamedTuple):
     query: Drive
 
 
-def make_route(length=1000.0, *, random_state=None):
+def make_route(length: float = 1000.0, *, random_state: RandomState = None) -> Array:
     """A route through a town: every 80 to 250 m a crossing, where it turns left or right or goes straight on.
 
     Parameters
@@ -105,7 +110,14 @@ def make_route(length=1000.0, *, random_state=None):
     return start + np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
-def make_drives(paths, *, n_channels=16, frame_rate=2.0, appearance=1.0, random_state=None):
+def make_drives(
+    paths: Sequence[ArrayLike],
+    *,
+    n_channels: int = 16,
+    frame_rate: float = 2.0,
+    appearance: float = 1.0,
+    random_state: RandomState = None,
+) -> list[DrivePair]:
     """Two drives along each route, at different speeds and under different circumstances, with their true positions.
 
     Both cars go from one end to the other, slower and faster and with stops of their own. A frame is a vector of
@@ -145,7 +157,7 @@ def make_drives(paths, *, n_channels=16, frame_rate=2.0, appearance=1.0, random_
     >>> pair.reference.positions[[0, -1]].round(), pair.query.positions[[0, -1]].round()
     (array([  0., 600.]), array([  0., 600.]))
     """
-    paths = [_path(path, k) for k, path in enumerate(_words.entries(paths, "paths", "a list of (k, 2) arrays"))]
+    lines = [_path(path, k) for k, path in enumerate(_words.entries(paths, "paths", "a list of (k, 2) arrays"))]
     n_channels = _words.check_count(n_channels, "n_channels")
     frame_rate = _positive(frame_rate, "frame_rate")
     appearance = _words.check_real(appearance, "appearance", "a finite number >= 0")
@@ -154,7 +166,7 @@ def make_drives(paths, *, n_channels=16, frame_rate=2.0, appearance=1.0, random_
     rng = _options.check_random_state(random_state)
     see = _sensor(n_channels, appearance, rng)
     pairs = []
-    for path in paths:
+    for path in lines:
         own = rng.spawn(1)[0]  # so that a route does not depend on how long those before it are
         pairs.append(DrivePair(path, *(_drive(path, see, frame_rate, own) for _ in range(2))))
     return pairs

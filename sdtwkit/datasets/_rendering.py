@@ -4,12 +4,17 @@ A note is a sum of harmonics under an envelope. The tempo is drawn as a smooth c
 between score and performance is piecewise linear, hence exact in both directions.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _options, _words
+from .._typing import Array, RandomState
+from ._chorales import Chorale
 
 GRID = 0.25  # quarters between knots of the tempo curve
 BREATH = 4.0  # quarters over which tempo and loudness change
@@ -23,7 +28,7 @@ class Timbre(NamedTuple):
     harmonic above; attack, release: s; vibrato: cents.
     """
 
-    harmonics: tuple
+    harmonics: tuple[float, ...]
     decay: float
     attack: float
     release: float
@@ -69,15 +74,15 @@ class Performance:
     timbre: str
 
     @property
-    def duration(self):
+    def duration(self) -> float:
         """Seconds of audio."""
         return len(self.audio) / self.rate
 
-    def to_seconds(self, quarters):
+    def to_seconds(self, quarters: ArrayLike) -> Array:
         """Times in the performance, in seconds, of times in the score, in quarters; linear beyond the ends."""
         return _interpolate(quarters, self.score_knots, self.time_knots)
 
-    def to_score(self, seconds):
+    def to_score(self, seconds: ArrayLike) -> Array:
         """Times in the score, in quarters, of times in the performance, in seconds; linear beyond the ends."""
         return _interpolate(seconds, self.time_knots, self.score_knots)
 
@@ -86,19 +91,19 @@ class Performance:
 
 
 def render_performance(
-    chorale,
+    chorale: Chorale,
     *,
-    timbre="organ",
-    tempo=72.0,
-    tempo_spread=0.2,
-    hold=1.8,
-    dynamics=3.0,
-    tuning=0.0,
-    noise=0.0,
-    silence=0.5,
-    rate=16000,
-    random_state=None,
-):
+    timbre: str = "organ",
+    tempo: float = 72.0,
+    tempo_spread: float = 0.2,
+    hold: float = 1.8,
+    dynamics: float = 3.0,
+    tuning: float = 0.0,
+    noise: float = 0.0,
+    silence: float = 0.5,
+    rate: float = 16000,
+    random_state: RandomState = None,
+) -> Performance:
     """Play a chorale: audio by additive synthesis, with the exact time of every note.
 
     The logarithm of the tempo is a smooth random curve that changes within some four quarters; notes under a fermata

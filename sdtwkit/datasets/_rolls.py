@@ -1,9 +1,14 @@
 """A chorale as a series: which notes, pitch classes or chords there are at given times of the score."""
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._chorales import Chorale
 
 
-def note_roll(chorale, times, *, lowest=36, n_pitches=72):
+def note_roll(chorale: Chorale, times: ArrayLike, *, lowest: int = 36, n_pitches: int = 72) -> NDArray[np.float32]:
     """Notes that sound at given times.
 
     Parameters
@@ -46,7 +51,7 @@ def note_roll(chorale, times, *, lowest=36, n_pitches=72):
     return roll
 
 
-def pitch_class_roll(chorale, times):
+def pitch_class_roll(chorale: Chorale, times: ArrayLike) -> NDArray[np.float32]:
     """Pitch classes that sound at given times.
 
     Parameters
@@ -74,7 +79,7 @@ def pitch_class_roll(chorale, times):
     return note_roll(chorale, times, lowest=0, n_pitches=132).reshape(-1, 11, 12).max(axis=1)
 
 
-def chord_roll(chorale, times):
+def chord_roll(chorale: Chorale, times: ArrayLike) -> NDArray[np.float32]:
     """Chords at given times, reduced to the 24 major and minor triads.
 
     The third decides: sevenths are left out, diminished chords count as minor, augmented ones as major.

@@ -1,7 +1,10 @@
 """Shoulder exercises recorded by a watch on the wrist: 140 ragged series, by exercise, person and arm."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -90,12 +93,12 @@ class WatchExercises:
         Source, licence, citation, and how the recordings were processed.
     """
 
-    data: list
+    data: list[np.ndarray]
     target: np.ndarray
-    target_names: tuple
+    target_names: tuple[str, ...]
     subject: np.ndarray
     side: np.ndarray
-    feature_names: tuple
+    feature_names: tuple[str, ...]
     sampling_rate: float
     DESCR: str
 
@@ -103,7 +106,7 @@ class WatchExercises:
         return f"<WatchExercises: {len(self.data)} recordings, {len(self.feature_names)} channels, see DESCR>"
 
 
-def load_watch_exercises(*, return_X_y=False):
+def load_watch_exercises(*, return_X_y: bool = False) -> Any:
     """Shoulder exercises recorded by a watch: 140 series of different lengths with six channels.
 
     Seven exercises by ten people with either arm [1]_: acceleration in g and rate of rotation in rad/s, 12.5 samples a

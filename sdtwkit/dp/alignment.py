@@ -6,7 +6,14 @@ a start to an end cell,
     V(i, j) = min_Omega { V(i - di, j - dj) + w C(i, j) : steps (di, dj) with weights w }.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import ArrayLike
+
 from .. import _arrays, _backend, _options, _words
+from .._typing import Array, Lengths, Mask, OpenEnds, Paths, RandomState, Regularizer, Value, Window
 
 
 class AlignmentDP:
@@ -69,18 +76,18 @@ class AlignmentDP:
 
     def __init__(
         self,
-        gamma=1.0,
+        gamma: float = 1.0,
         *,
-        regularizer="entropy",
-        steps=_options.DEFAULT_STEPS,
-        step_weights=_options.UNIT_WEIGHTS,
-        window=None,
-        open_begin=False,
-        open_end=False,
-        step_mask=None,
-        begin_weights=None,
-        end_weights=None,
-    ):
+        regularizer: Regularizer = "entropy",
+        steps: Sequence[tuple[int, int]] = _options.DEFAULT_STEPS,
+        step_weights: ArrayLike = _options.UNIT_WEIGHTS,
+        window: Window = None,
+        open_begin: OpenEnds | Mask = False,
+        open_end: OpenEnds | Mask = False,
+        step_mask: ArrayLike | None = None,
+        begin_weights: ArrayLike | None = None,
+        end_weights: ArrayLike | None = None,
+    ) -> None:
         self._recursion = _options.check_graph(
             gamma,
             regularizer,
@@ -98,7 +105,7 @@ class AlignmentDP:
     def __repr__(self):
         return f"AlignmentDP({self._shown})"
 
-    def value(self, C, x_lengths=None, y_lengths=None):
+    def value(self, C: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None) -> Value:
         """Smoothed cost of aligning.
 
         Parameters
@@ -126,7 +133,7 @@ class AlignmentDP:
         C, problem = self._problem(C, x_lengths, y_lengths)
         return _answer(C, _backend.values(problem))
 
-    def value_and_grad(self, C, x_lengths=None, y_lengths=None):
+    def value_and_grad(self, C: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None) -> tuple[Value, Array]:
         """Smoothed cost of aligning and its gradient with respect to every local cost.
 
         Parameters
@@ -157,7 +164,7 @@ class AlignmentDP:
         value, gradient = _backend.matrix_gradients(problem, C.data.shape)
         return _answer(C, value), C.like(gradient)
 
-    def marginals(self, C, x_lengths=None, y_lengths=None):
+    def marginals(self, C: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None) -> Array:
         """Expected alignment E: the probability that a random path visits each cell.
 
         Parameters
@@ -185,7 +192,9 @@ class AlignmentDP:
         C, problem = self._problem(C, x_lengths, y_lengths)
         return C.like(_backend.matrix_gradients(problem, C.data.shape, visits=True)[1])
 
-    def hvp(self, C, direction, x_lengths=None, y_lengths=None):
+    def hvp(
+        self, C: ArrayLike, direction: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> tuple[Value, Array]:
         """Directional derivative of the value, and the product of its Hessian with the direction.
 
         Parameters
@@ -219,7 +228,9 @@ class AlignmentDP:
         _, slope, _, product = _backend.products(problem, direction.data)
         return _answer(C, slope), C.like(product)
 
-    def marginals_vjp(self, C, cotangent, x_lengths=None, y_lengths=None):
+    def marginals_vjp(
+        self, C: ArrayLike, cotangent: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> Array:
         """Gradient of <cotangent, E(C)> with respect to C: what backpropagation through `marginals` needs.
 
         Parameters
@@ -248,7 +259,9 @@ class AlignmentDP:
         cotangent = _arrays.as_matrices(cotangent, name="cotangent", like=C)
         return C.like(_backend.visit_vjp(problem, cotangent.data)[0])
 
-    def parameter_grads(self, C, x_lengths=None, y_lengths=None):
+    def parameter_grads(
+        self, C: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None
+    ) -> tuple[Value, Array]:
         """Gradients of the value with respect to gamma and to the step weights.
 
         With the expected alignment E and the probabilities Q_s of arriving at a cell by step s, d value / d gamma is
@@ -284,7 +297,7 @@ class AlignmentDP:
         weights_grad = weights_grad if cells_grad is None else cells_grad
         return _answer(C, gamma_grad), weights_grad[0] if C.single else weights_grad
 
-    def decode(self, C, x_lengths=None, y_lengths=None):
+    def decode(self, C: ArrayLike, x_lengths: Lengths = None, y_lengths: Lengths = None) -> tuple[Paths, Value]:
         """Best path, whatever the regularizer, and its cost.
 
         Parameters
@@ -317,7 +330,14 @@ class AlignmentDP:
         paths = [path for (path,) in paths]
         return (paths[0] if C.single else paths), _answer(C, value)
 
-    def sample(self, C, n_samples, random_state=None, x_lengths=None, y_lengths=None):
+    def sample(
+        self,
+        C: ArrayLike,
+        n_samples: int,
+        random_state: RandomState = None,
+        x_lengths: Lengths = None,
+        y_lengths: Lengths = None,
+    ) -> list[Paths]:
         """Paths drawn from the smoothed law: step back from the end with the probabilities of the recursion.
 
         Parameters

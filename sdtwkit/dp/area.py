@@ -4,12 +4,19 @@ The value of an alignment says how well two series fit, not where; a loss on the
 gradient with respect to the costs is a product with the Hessian of the value (Mensch & Blondel 2018, section 4).
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _arrays
+from .._typing import Array, Lengths, Value
+from .alignment import AlignmentDP
 
 
-def area_loss(E, Y, *, x_lengths=None, y_lengths=None):
+def area_loss(
+    E: ArrayLike, Y: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None
+) -> tuple[Value, Array]:
     """Area between two alignments, and its gradient: a smooth surrogate of the mean absolute deviation [1]_.
 
     With D = E - Y and L the lower triangular matrix of ones, the loss is ||L D^T||^2, the sum over rows i and columns j
@@ -67,7 +74,9 @@ def area_loss(E, Y, *, x_lengths=None, y_lengths=None):
     return (loss[0] if E.single else loss), E.like(gradient)
 
 
-def expected_area_loss(dp, C, Y, *, x_lengths=None, y_lengths=None):
+def expected_area_loss(
+    dp: AlignmentDP, C: ArrayLike, Y: ArrayLike, *, x_lengths: Lengths = None, y_lengths: Lengths = None
+) -> tuple[Value, Array]:
     """Area between the expected alignment under given costs and the true one, and its gradient.
 
     Parameters

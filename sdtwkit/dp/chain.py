@@ -5,9 +5,13 @@ One recursion (Mensch & Blondel 2018; its entropy case is the forward algorithm 
     V_{t+1}(i) = max_Omega over j of theta(t, i, j) + V_t(j),      value = max_Omega over i of V_T(i).
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _arrays, _backend, _options, _words
+from .._typing import Array, Arrays, Lengths, Paths, Potentials, RandomState, Regularizer, Value
 
 
 class ChainDP:
@@ -59,7 +63,7 @@ class ChainDP:
            [0.13, 0.87]])
     """
 
-    def __init__(self, gamma=1.0, *, regularizer="entropy", n_jobs=None):
+    def __init__(self, gamma: float = 1.0, *, regularizer: Regularizer = "entropy", n_jobs: int | None = None) -> None:
         self._gamma, self._regularizer = _options.check_smoothing(gamma, regularizer), regularizer
         self._n_jobs = _options.check_n_jobs(n_jobs)
         self._shown = f"gamma={gamma!r}, regularizer={regularizer!r}"
@@ -67,7 +71,7 @@ class ChainDP:
     def __repr__(self):
         return f"ChainDP({self._shown})"
 
-    def value(self, theta, lengths=None):
+    def value(self, theta: Potentials, lengths: Lengths = None) -> Value:
         """Smoothed score of the best sequence.
 
         Parameters
@@ -95,7 +99,7 @@ class ChainDP:
         problem = self._problem(theta, lengths)
         return _answer(problem, _backend.chain_values(problem))
 
-    def value_and_grad(self, theta, lengths=None):
+    def value_and_grad(self, theta: Potentials, lengths: Lengths = None) -> tuple[Value, Arrays]:
         """Smoothed score of the best sequence and its gradient with respect to every potential.
 
         Parameters
@@ -129,7 +133,7 @@ class ChainDP:
         value, gradient, transition = _backend.chain_gradients(problem)
         return _answer(problem, value), problem.potentials.like(gradient, transition)
 
-    def marginals(self, theta, lengths=None):
+    def marginals(self, theta: Potentials, lengths: Lengths = None) -> Array:
         """Marginals of the smoothed law of sequences.
 
         Parameters
@@ -159,7 +163,7 @@ class ChainDP:
         problem = self._problem(theta, lengths)
         return _backend.chain_gradients(problem, marginals_alone=True)[1].reshape(problem.potentials.shape)
 
-    def hvp(self, theta, direction, lengths=None):
+    def hvp(self, theta: Potentials, direction: Potentials, lengths: Lengths = None) -> tuple[Value, Arrays]:
         """Directional derivative of the value, and the product of its Hessian with the direction.
 
         Parameters
@@ -194,7 +198,7 @@ class ChainDP:
         slope, product, transition = _backend.chain_products(problem, direction, turned)
         return _answer(problem, slope), problem.potentials.like(product, transition)
 
-    def marginals_vjp(self, theta, cotangent, lengths=None):
+    def marginals_vjp(self, theta: Potentials, cotangent: ArrayLike, lengths: Lengths = None) -> Arrays:
         """Gradient of <cotangent, E(theta)> with respect to theta: what backpropagation through `marginals` needs.
 
         Parameters
@@ -229,7 +233,7 @@ class ChainDP:
         _, product, transition = _backend.chain_products(problem, cotangent, still)
         return problem.potentials.like(product, transition)
 
-    def decode(self, theta, lengths=None):
+    def decode(self, theta: Potentials, lengths: Lengths = None) -> tuple[Paths, Value]:
         """Best sequence, whatever the regularizer, and its score.
 
         Parameters
@@ -261,7 +265,9 @@ class ChainDP:
         states = [found[0] for found in states]
         return (states[0] if problem.potentials.single else states), _answer(problem, value)
 
-    def sample(self, theta, n_samples, random_state=None, lengths=None):
+    def sample(
+        self, theta: Potentials, n_samples: int, random_state: RandomState = None, lengths: Lengths = None
+    ) -> Paths:
         """Sequences drawn from the smoothed law: step back from the end with the probabilities of the recursion.
 
         Parameters
@@ -310,7 +316,7 @@ class ChainDP:
         return found, value
 
 
-def chain_potentials(unary, transition, start=None):
+def chain_potentials(unary: ArrayLike, transition: ArrayLike, start: ArrayLike | None = None) -> Array:
     """Potentials of a chain that begins in a single way, from scores of states and of moves.
 
     Parameters

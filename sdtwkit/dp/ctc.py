@@ -6,9 +6,13 @@ log-probability of the labels (Graves, Fernández, Gomez and Schmidhuber, ICML 2
 perspective on CTC and soft-DTW, 2026).
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _arrays, _backend, _options, _words
+from .._typing import Array, Lengths, Paths, Value
 from .alignment import AlignmentDP
 
 _STEPS = ((1, 0), (1, 1), (1, 2))
@@ -44,14 +48,16 @@ class CTC:
     array([0.75])
     """
 
-    def __init__(self, blank=0, *, n_jobs=None):
+    def __init__(self, blank: int = 0, *, n_jobs: int | None = None) -> None:
         self._blank = _words.check_integer(blank, "blank", "an integer >= 0", minimum=0)
         self._n_jobs = _options.check_n_jobs(n_jobs)
 
     def __repr__(self):
         return f"CTC(blank={self._blank})"
 
-    def value(self, log_probs, targets, input_lengths=None, target_lengths=None):
+    def value(
+        self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: Lengths = None, target_lengths: Lengths = None
+    ) -> Value:
         """Minus the log-probability of each label sequence.
 
         Parameters
@@ -73,7 +79,9 @@ class CTC:
         batch = _arrays.as_transcripts(log_probs, input_lengths, self._blank, targets, target_lengths)
         return _answer(batch, _backend.ctc(batch, self._blank, False, self._n_jobs)[0])
 
-    def value_and_grad(self, log_probs, targets, input_lengths=None, target_lengths=None):
+    def value_and_grad(
+        self, log_probs: ArrayLike, targets: ArrayLike, input_lengths: Lengths = None, target_lengths: Lengths = None
+    ) -> tuple[Value, Array]:
         """Minus the log-probability of each label sequence, and its gradient with respect to the log-probabilities.
 
         Parameters
@@ -107,7 +115,14 @@ class CTC:
         value, gradient = _backend.ctc(batch, self._blank, True, self._n_jobs)
         return _answer(batch, value), _answer(batch, gradient)
 
-    def hvp(self, log_probs, targets, direction, input_lengths=None, target_lengths=None):
+    def hvp(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        direction: ArrayLike,
+        input_lengths: Lengths = None,
+        target_lengths: Lengths = None,
+    ) -> tuple[Value, Array]:
         """Directional derivative of the value, and the product of its Hessian with the direction.
 
         Parameters
@@ -145,7 +160,7 @@ class CTC:
             np.subtract.at(product[b, :n].T, states, along.T)
         return _answer(batch, slope), _answer(batch, product)
 
-    def decode(self, log_probs, input_lengths=None, beam_width=1):
+    def decode(self, log_probs: ArrayLike, input_lengths: Lengths = None, beam_width: int = 1) -> tuple[Paths, Value]:
         """Most probable labels.
 
         Parameters

@@ -4,9 +4,13 @@ The recursion that alignments and chains are special cases of (Mensch & Blondel 
 a node v, V(v) = min_Omega of V(source of e) + cost(e), and V = 0 where no edge leads.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _arrays, _backend, _options
+from .._typing import Array, Regularizer, Value
 
 
 class DagDP:
@@ -46,7 +50,9 @@ class DagDP:
     (2.0, array([1., 0., 1.]))
     """
 
-    def __init__(self, indptr, indices, gamma=1.0, *, regularizer="entropy"):
+    def __init__(
+        self, indptr: ArrayLike, indices: ArrayLike, gamma: float = 1.0, *, regularizer: Regularizer = "entropy"
+    ) -> None:
         self._first, self._source = _arrays.as_dag(indptr, indices)
         self._regularizer, self._gamma = regularizer, _options.check_smoothing(gamma, regularizer)
         self._shown = f"gamma={gamma!r}, regularizer={regularizer!r}"
@@ -54,7 +60,7 @@ class DagDP:
     def __repr__(self):
         return f"DagDP({len(self._first) - 1} nodes, {len(self._source)} edges, {self._shown})"
 
-    def value(self, costs):
+    def value(self, costs: ArrayLike) -> Value:
         """Smoothed length of the shortest path.
 
         Parameters
@@ -79,7 +85,7 @@ class DagDP:
         """
         return self._solve(costs)[0]
 
-    def value_and_grad(self, costs):
+    def value_and_grad(self, costs: ArrayLike) -> tuple[Value, Array]:
         """Smoothed length of the shortest path and its gradient with respect to every cost.
 
         Parameters
@@ -105,7 +111,7 @@ class DagDP:
         """
         return self._solve(costs)[:2]
 
-    def marginals(self, costs):
+    def marginals(self, costs: ArrayLike) -> Array:
         """Probability that a random path takes each edge: the gradient.
 
         Parameters
@@ -129,7 +135,7 @@ class DagDP:
         """
         return self._solve(costs)[1]
 
-    def hvp(self, costs, direction):
+    def hvp(self, costs: ArrayLike, direction: ArrayLike) -> tuple[Value, Array]:
         """Directional derivative of the value, and the product of its Hessian with the direction.
 
         Parameters

@@ -5,13 +5,17 @@
 with Omega = sum q log q ("entropy"), |q|^2 / 2 ("l2") or 0 (None). The gradient is the maximising q.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._arrays import check_vector
 from .._options import check_smoothing
+from .._typing import Array, Regularizer
 
 
-def smooth_max(x, gamma=1.0, regularizer="entropy"):
+def smooth_max(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "entropy") -> tuple[float, Array]:
     """Smoothed maximum of a vector and its gradient.
 
     Parameters
@@ -50,7 +54,9 @@ def smooth_max(x, gamma=1.0, regularizer="entropy"):
     return _smooth_max(check_vector(x, "x", largest=True), check_smoothing(gamma, regularizer), regularizer)
 
 
-def smooth_max_hvp(x, direction, gamma=1.0, regularizer="entropy"):
+def smooth_max_hvp(
+    x: ArrayLike, direction: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "entropy"
+) -> Array:
     """Product of the Hessian of `smooth_max` at x with a direction.
 
     Parameters
@@ -82,7 +88,7 @@ def smooth_max_hvp(x, direction, gamma=1.0, regularizer="entropy"):
     return _curve(_smooth_max(x, gamma, regularizer)[1], direction, gamma, regularizer)
 
 
-def smooth_min(x, gamma=1.0, regularizer="entropy"):
+def smooth_min(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "entropy") -> tuple[float, Array]:
     """Smoothed minimum of a vector and its gradient: minus `smooth_max` of minus x.
 
     Parameters
@@ -115,7 +121,9 @@ def smooth_min(x, gamma=1.0, regularizer="entropy"):
     return -value, gradient
 
 
-def smooth_min_hvp(x, direction, gamma=1.0, regularizer="entropy"):
+def smooth_min_hvp(
+    x: ArrayLike, direction: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "entropy"
+) -> Array:
     """Product of the Hessian of `smooth_min` at x with a direction: minus that of `smooth_max` at minus x.
 
     Parameters

@@ -1,14 +1,18 @@
 """Learned metrics between sequences: how far the last states of two GRUs are apart, side by side or coupled."""
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _arrays, _backend, _words
+from .._typing import AfterEnd, Array, Coupling, Integers, Lengths, RandomState
 from ._learner import MetricLearner, as_list, compact, part_of
 from ._network import (
     AFTER_END,
@@ -24,7 +28,7 @@ from ._network import (
     parameter_shapes,
 )
 from ._pairs import together
-from ._synchronisation import trajectories_of
+from ._synchronisation import Trajectories, trajectories_of
 
 DISTANCES = ("euclidean", "manhattan", "cosine", "trajectory")
 _CLOSED = -2.0  # bias of the coupling gate at the start: weakly coupled
@@ -90,7 +94,7 @@ class _GruMetricLearner(MetricLearner):
     def _metric(self):
         return GruMetric(self._network(self.params_), self.distance)
 
-    def trajectories(self, x, y, *, tolerance=1e-3):
+    def trajectories(self, x: ArrayLike, y: ArrayLike, *, tolerance: float = 1e-3) -> Trajectories:
         """Follow the two networks along a pair.
 
         Parameters
@@ -211,25 +215,25 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
 
     def __init__(
         self,
-        hidden_size=32,
+        hidden_size: int = 32,
         *,
-        margin=2.0,
-        beta=0.0,
-        distance="euclidean",
-        max_iter=50,
-        batch_size=32,
-        learning_rate=3e-3,
-        max_norm=1.0,
-        crop=None,
-        early_stopping=False,
-        validation_fraction=0.2,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        margin: float = 2.0,
+        beta: float = 0.0,
+        distance: Literal["euclidean", "manhattan", "cosine", "trajectory"] = "euclidean",
+        max_iter: int = 50,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        max_norm: float = 1.0,
+        crop: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.hidden_size = hidden_size
         self.margin = margin
         self.beta = beta
@@ -248,7 +252,7 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Embeddings: the last states.
 
         Parameters
@@ -262,7 +266,7 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
         """
         return embeddings(self._network(self.params_), self._read(X, lengths))
 
-    def fit_transform(self, X, y, *, lengths=None):
+    def fit_transform(self, X: ArrayLike, y: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Learn from labelled series and embed them: what a pipeline calls, which knows no pairs.
 
         Parameters
@@ -343,28 +347,28 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
 
     def __init__(
         self,
-        hidden_size=32,
+        hidden_size: int = 32,
         *,
-        coupling="pre",
-        kappa=0.5,
-        after_end="off",
-        margin=2.0,
-        beta=0.0,
-        distance="euclidean",
-        max_iter=50,
-        batch_size=32,
-        learning_rate=3e-3,
-        max_norm=1.0,
-        crop=None,
-        early_stopping=False,
-        validation_fraction=0.2,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        coupling: Coupling = "pre",
+        kappa: float = 0.5,
+        after_end: AfterEnd = "off",
+        margin: float = 2.0,
+        beta: float = 0.0,
+        distance: Literal["euclidean", "manhattan", "cosine", "trajectory"] = "euclidean",
+        max_iter: int = 50,
+        batch_size: int = 32,
+        learning_rate: float = 3e-3,
+        max_norm: float = 1.0,
+        crop: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.hidden_size = hidden_size
         self.coupling = coupling
         self.kappa = kappa
@@ -398,14 +402,23 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
     def _after_end(self):
         return self.after_end
 
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> NoReturn:
         """Raise: with coupling, a sequence has no embedding of its own."""
         raise NotImplementedError(
             "CoupledGRU has no transform: the state of a sequence depends on the sequence it is compared with, so that "
             "it has no embedding of its own; use pairwise_distances, or SiameseGRU for embeddings"
         )
 
-    def kneighbors(self, X, Y, n_neighbors=5, *, shortlist=50, lengths=None, Y_lengths=None):
+    def kneighbors(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        n_neighbors: int = 5,
+        *,
+        shortlist: int | None = 50,
+        lengths: Lengths = None,
+        Y_lengths: Lengths = None,
+    ) -> tuple[Array, Integers]:
         """Nearest series of a large collection: a shortlist without coupling, ranked anew with it.
 
         The same networks without coupling embed each series once. The series of Y whose embeddings are nearest to that

@@ -1,11 +1,17 @@
 """What the learned metrics share, after the conventions of metric-learn: pairs of indices, distances, a threshold."""
 
+from __future__ import annotations
+
+from typing import Literal, Self
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _arrays, _blocks, _options, _words
 from .._estimators import SeriesEstimator
+from .._typing import Array, Integers, Lengths
 from ._network import check_choice
 from ._pairs import (
     STRATEGIES,
@@ -33,7 +39,15 @@ class MetricLearner(SeriesEstimator):
     ``distances(x1, x2, n_jobs)`` compares Series pair by pair.
     """
 
-    def fit(self, pairs, y, X=None, *, lengths=None, validation=None):
+    def fit(
+        self,
+        pairs: ArrayLike,
+        y: ArrayLike,
+        X: ArrayLike | None = None,
+        *,
+        lengths: Lengths = None,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> Self:
         """Learn from pairs.
 
         Parameters
@@ -69,7 +83,9 @@ class MetricLearner(SeriesEstimator):
             held_out = None
         return self._train(PairSampler(pairs, same), held_out, schedule, rng, (pairs, same))
 
-    def fit_labels(self, X, y, *, lengths=None, validation=None):
+    def fit_labels(
+        self, X: ArrayLike, y: ArrayLike, *, lengths: Lengths = None, validation: ArrayLike | None = None
+    ) -> Self:
         """Learn from labelled series: those of one class belong together.
 
         Parameters
@@ -142,7 +158,7 @@ class MetricLearner(SeriesEstimator):
 
     # ---- distances
 
-    def pair_distance(self, pairs, X=None, *, lengths=None):
+    def pair_distance(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
         """Learned distances of pairs.
 
         Parameters
@@ -159,15 +175,17 @@ class MetricLearner(SeriesEstimator):
         series = self._collection(X, lengths)
         return self._distances(series, series, *read_pairs(pairs, len(series)).T)
 
-    def pair_score(self, pairs, X=None, *, lengths=None):
+    def pair_score(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
         """Minus the distances of pairs: the higher, the more alike. Parameters as for `pair_distance`."""
         return -self.pair_distance(pairs, X, lengths=lengths)
 
-    def decision_function(self, pairs, X=None, *, lengths=None):
+    def decision_function(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
         """What `pair_score` gives, by the name that scorers of scikit-learn look for."""
         return self.pair_score(pairs, X, lengths=lengths)
 
-    def pairwise_distances(self, X, Y=None, *, lengths=None, Y_lengths=None):
+    def pairwise_distances(
+        self, X: ArrayLike, Y: ArrayLike | None = None, *, lengths: Lengths = None, Y_lengths: Lengths = None
+    ) -> Array:
         """Learned distances between all series of two collections, a precomputed metric for scikit-learn.
 
         Parameters
@@ -193,7 +211,7 @@ class MetricLearner(SeriesEstimator):
         i, j = np.divmod(np.arange(len(X) * len(Y)), len(Y))
         return self._distances(X, Y, i, j).reshape(len(X), len(Y))
 
-    def get_metric(self):
+    def get_metric(self) -> LearnedMetric:
         """The learned distance alone, as a picklable function of two series (n, d) or (n,), lengths free."""
         check_is_fitted(self)
         return LearnedMetric(self._metric(), self._n_channels)
@@ -220,7 +238,17 @@ class MetricLearner(SeriesEstimator):
 
     # ---- same or not
 
-    def calibrate_threshold(self, pairs, y, X=None, *, lengths=None, strategy="accuracy", min_rate=None, beta=1.0):
+    def calibrate_threshold(
+        self,
+        pairs: ArrayLike,
+        y: ArrayLike,
+        X: ArrayLike | None = None,
+        *,
+        lengths: Lengths = None,
+        strategy: Literal["accuracy", "f_beta", "max_tpr", "max_tnr"] = "accuracy",
+        min_rate: float | None = None,
+        beta: float = 1.0,
+    ) -> Self:
         """Choose the distance up to which `predict` takes pairs for same, best by pairs that were not trained on.
 
         Parameters
@@ -250,17 +278,17 @@ class MetricLearner(SeriesEstimator):
         self.threshold_ = best_threshold(distances, same, strategy, min_rate, beta)
         return self
 
-    def set_threshold(self, threshold):
+    def set_threshold(self, threshold: float) -> Self:
         """Take pairs up to this distance for same."""
         check_is_fitted(self)
         self.threshold_ = _words.check_real(threshold, "threshold", "a number")
         return self
 
-    def predict(self, pairs, X=None, *, lengths=None):
+    def predict(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Integers:
         """+1 where the distance of a pair is at most `threshold_`, else -1. Parameters as for `pair_distance`."""
         return np.where(self.pair_distance(pairs, X, lengths=lengths) <= self.threshold_, 1, -1)
 
-    def score(self, pairs, y, X=None, *, lengths=None):
+    def score(self, pairs: ArrayLike, y: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> float:
         """Area under the ROC curve of `pair_score` on pairs with signs y. Parameters as for `fit`."""
         scores = self.pair_score(pairs, X, lengths=lengths)
         return float(roc_auc_score(read_signs(y, len(scores)), scores))
@@ -272,7 +300,7 @@ class LearnedMetric:
     def __init__(self, metric, n_channels):
         self._metric, self._n_channels = metric, n_channels
 
-    def __call__(self, x, y):
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> float:
         x, y = _arrays.as_series_pair(x, y)
         if x.form != "single":
             raise ValueError("x and y are collections; expected two single series, (n, d) or (n,)")

@@ -1,12 +1,16 @@
 """A linear map of the channels, learned so that soft-DTW divergences of mapped series tell classes apart."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .. import _arrays, _options, _words
 from .._estimators import items
+from .._typing import Array, Arrays, Kind, Lengths, RandomState
 from ..divergences import KINDS, soft_dtw_divergence, soft_dtw_divergence_value_and_grad
 from ..pairwise import cdist_soft_dtw_divergence
 from ._learner import MetricLearner
@@ -80,27 +84,27 @@ random_state, verbose
 
     def __init__(
         self,
-        n_components=None,
+        n_components: int | None = None,
         *,
-        gamma=1.0,
-        kind="soft",
-        window=None,
-        loss="contrastive",
-        margin=1.0,
-        max_iter=20,
-        batch_size=32,
-        learning_rate=0.03,
-        max_norm=1.0,
-        crop=None,
-        early_stopping=False,
-        validation_fraction=0.2,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        verbose=0,
-        n_jobs=None,
-    ):
+        gamma: float = 1.0,
+        kind: Kind = "soft",
+        window: int | None = None,
+        loss: Literal["contrastive", "triplet"] = "contrastive",
+        margin: float = 1.0,
+        max_iter: int = 20,
+        batch_size: int = 32,
+        learning_rate: float = 0.03,
+        max_norm: float = 1.0,
+        crop: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: RandomState = None,
+        verbose: int = 0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.n_components = n_components
         self.gamma = gamma
         self.kind = kind
@@ -121,7 +125,7 @@ random_state, verbose
         self.verbose = verbose
         self.n_jobs = n_jobs
 
-    def transform(self, X, *, lengths=None):
+    def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Arrays:
         """Series with their channels mapped by L.
 
         Parameters
@@ -143,7 +147,7 @@ random_state, verbose
             row[: len(x)] = x
         return padded
 
-    def trajectories(self, x, y):
+    def trajectories(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """Two series, (n, d) and (m, d), as the divergence sees them: mapped by L, (n, n_components) and so on."""
         check_is_fitted(self)
         x, y = _arrays.as_series_pair(x, y)
@@ -206,12 +210,17 @@ random_state, verbose
     def _metric(self):
         return MahalanobisMetric(self.components_, self._options())
 
-    def pairwise_distances(self, X, Y=None, *, lengths=None, Y_lengths=None):
+    def pairwise_distances(
+        self, X: ArrayLike, Y: ArrayLike | None = None, *, lengths: Lengths = None, Y_lengths: Lengths = None
+    ) -> Array:
         if Y is None and Y_lengths is not None:
             raise ValueError("Y_lengths is given, but Y is None; expected lengths alone")
-        collections = [self._read(X, lengths)] + ([] if Y is None else [self._read(Y, Y_lengths)])
-        mapped = [[x @ self.components_.T for x in items(series)] for series in collections]
-        return np.maximum(cdist_soft_dtw_divergence(*mapped, **self._options(), n_jobs=self.n_jobs), 0)
+
+        def mapped(collection, lengths):
+            return [x @ self.components_.T for x in items(self._read(collection, lengths))]
+
+        X, Y = mapped(X, lengths), None if Y is None else mapped(Y, Y_lengths)
+        return np.maximum(cdist_soft_dtw_divergence(X, Y, **self._options(), n_jobs=self.n_jobs), 0)
 
     pairwise_distances.__doc__ = MetricLearner.pairwise_distances.__doc__
 

@@ -5,18 +5,33 @@ identical recurrent networks through one more gate. The equations are a reconstr
 section "Notes" of `coupled_gru_forward`; the kernels' header gru.h states them again, cell by cell.
 """
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .. import _arrays, _backend, _words
+from .._typing import AfterEnd, Array, Coupling, Lengths
 
 COUPLINGS = ("none", "pre", "leak", "add")  # by their numbers in the kernels
 AFTER_END = ("off", "hold")
 EPSILON = 1e-12  # under the root of the distance, so that equal states have a gradient
 
 
-def coupled_gru_forward(params, x1, x2, lengths1=None, lengths2=None, *, coupling="pre", kappa=0.5, after_end="off"):
+def coupled_gru_forward(
+    params: Mapping[str, ArrayLike],
+    x1: ArrayLike,
+    x2: ArrayLike,
+    lengths1: Lengths = None,
+    lengths2: Lengths = None,
+    *,
+    coupling: Coupling = "pre",
+    kappa: float = 0.5,
+    after_end: AfterEnd = "off",
+) -> tuple[Array, Array]:
     """States and coupling gates of two GRUs, one for each sequence of a pair, that drive each other.
 
     Parameters
@@ -100,19 +115,19 @@ def coupled_gru_forward(params, x1, x2, lengths1=None, lengths2=None, *, couplin
 
 
 def coupled_gru_loss_and_grad(
-    params,
-    x1,
-    x2,
-    same,
-    lengths1=None,
-    lengths2=None,
+    params: Mapping[str, ArrayLike],
+    x1: ArrayLike,
+    x2: ArrayLike,
+    same: ArrayLike,
+    lengths1: Lengths = None,
+    lengths2: Lengths = None,
     *,
-    coupling="pre",
-    kappa=0.5,
-    after_end="off",
-    margin=2.0,
-    beta=0.0,
-):
+    coupling: Coupling = "pre",
+    kappa: float = 0.5,
+    after_end: AfterEnd = "off",
+    margin: float = 2.0,
+    beta: float = 0.0,
+) -> tuple[float, dict[str, Array]]:
     """Contrastive loss of the last states of a batch of pairs, and its gradient by backpropagation through time.
 
     With e_t the difference of the two states, e the last one and d = sqrt(||e||^2 + 1e-12), the loss is the mean over

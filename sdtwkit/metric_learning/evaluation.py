@@ -5,14 +5,17 @@ queries are the collection, and each is left out of its own ranking. Queries of 
 left out of the mean.
 """
 
+from __future__ import annotations
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.utils.validation import check_array, column_or_1d
 
 __all__ = ["mean_average_precision", "nearest_neighbor_accuracy", "r_precision", "roc_auc"]
 
 
-def mean_average_precision(distances, y, y_collection=None):
+def mean_average_precision(distances: ArrayLike, y: ArrayLike, y_collection: ArrayLike | None = None) -> float:
     """Mean over queries of the average precision of their rankings, as `sklearn.metrics.average_precision_score`.
 
     Parameters
@@ -44,7 +47,7 @@ def mean_average_precision(distances, y, y_collection=None):
     return _mean(average_precision_score(same, -d) for d, same in _rankings(distances, y, y_collection))
 
 
-def r_precision(distances, y, y_collection=None):
+def r_precision(distances: ArrayLike, y: ArrayLike, y_collection: ArrayLike | None = None) -> float:
     """Mean over queries of the share of their own class among the R nearest series, R the number of that class.
 
     Among equal distances the first series counts as nearer.
@@ -74,7 +77,7 @@ def r_precision(distances, y, y_collection=None):
     )
 
 
-def nearest_neighbor_accuracy(distances, y, y_collection=None):
+def nearest_neighbor_accuracy(distances: ArrayLike, y: ArrayLike, y_collection: ArrayLike | None = None) -> float:
     """Share of the queries whose nearest series is of their class.
 
     Among equal distances the first series counts as nearer.
@@ -102,7 +105,7 @@ def nearest_neighbor_accuracy(distances, y, y_collection=None):
     return _mean(same[np.argmin(d)] for d, same in _rankings(distances, y, y_collection))
 
 
-def roc_auc(distances, y, y_collection=None):
+def roc_auc(distances: ArrayLike, y: ArrayLike, y_collection: ArrayLike | None = None) -> float:
     """Area under the ROC curve of all pairs, same pairs being those of least distance.
 
     Here no query is left out.
