@@ -815,7 +815,7 @@ class WarpDisplay:
         self.figure_ = ax.figure
         ax.set_axis_off()
         self._draw_warp(ax.inset_axes((0, 0, 0.44, 1)))
-        self.before_ax_, self.after_ax_ = (ax.inset_axes((0.54, bottom, 0.46, 0.44)) for bottom in (0.56, 0))
+        self.before_ax_, self.after_ax_ = (ax.inset_axes((0.54, bottom, 0.46, 0.41)) for bottom in (0.57, 0))
         x, y = _two_dimensional(self.x), _two_dimensional(self.y)
         times = [_from_zero(given, len(z)) for given, z in ((self.x_times, x), (self.y_times, y))]
         x_name, y_name = self.names
@@ -950,7 +950,7 @@ def _draw_signals(ax, signals):
         lines = ax.plot(times, values[:, :_MOST_LINES], color=color, linewidth=1.2)
         lines[0].set_label(name)
     ax.margins(x=0.01)
-    ax.legend(loc="best", frameon=False, fontsize="small")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 0.98), ncols=2, frameon=False, fontsize="small")
 
 
 def _panels(ax, d):

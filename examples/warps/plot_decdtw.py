@@ -44,12 +44,12 @@ plt.show()
 # ``reg`` and by the bounds: a feature map or a stiffness can be learned through the alignment.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-stiffness = np.geomspace(1e-2, 30, 40)
+stiffness = np.geomspace(0.05, 50, 40)
 warps = dec_dtw([x] * 40, [y] * 40, [np.full(len(y) - 1, reg) for reg in stiffness])
 colors = plt.colormaps["plasma"](np.linspace(0, 0.85, 40))
 for k in range(0, 40, 6):
-    left.plot(warps.times[k], warps.values[k], color=colors[k], label=f"reg = {stiffness[k]:.2g}")
-left.set(xlabel="time of person 2", ylabel="time of person 1")
+    left.plot(warps.times[k], warps.values[k] - warps.times[k], color=colors[k], label=f"reg = {stiffness[k]:.2g}")
+left.set(xlabel="time of person 2", ylabel="warp - straight line")
 left.legend(frameon=False)
 right.semilogx(stiffness, warps.objective, label="objective")
 right.semilogx(stiffness, np.sum(warps.value_grad().reg, axis=1) * stiffness, label="its derivative by log reg")

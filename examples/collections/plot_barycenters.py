@@ -28,8 +28,14 @@ plt.show()
 
 # %%
 # The barycenter keeps the shape of a movement. A small gamma follows the best paths, with corners where samples of many
-# recordings meet in one; a larger one averages over many paths and is smoother.
+# recordings meet in one, and a sharp dent where only a few of them do. A large gamma averages over many paths: smooth,
+# and in the end flatter than the movement.
 
 gamma = suggest_gamma(X)
-BarycenterDisplay.from_series(X, gamma=[0.1 * gamma, gamma, 10 * gamma], **view)
+figure, axes = plt.subplots(3, 1, figsize=(8, 7), sharex=True, sharey=True, layout="constrained")
+for ax, factor in zip(axes, (0.1, 10, 100), strict=True):
+    BarycenterDisplay.from_series(X, gamma=factor * gamma, ax=ax, **view)
+    ax.set_title(f"{factor:g} × suggested gamma", fontsize="medium")
+    ax.get_legend().remove()
+    ax.label_outer()
 plt.show()
