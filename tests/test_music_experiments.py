@@ -7,7 +7,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 torch = pytest.importorskip("torch", reason="the experiments train torch networks")
 pytest.importorskip("benchmarks.experiments", reason="the folder benchmarks is not part of the installed package")
 pytest.importorskip("joblib", reason="the experiments run over processes")
-pytest.importorskip("tqdm", reason="the experiments show their progress")
 if torch:
     from benchmarks.experiments import chords, chords_page, music, pitch_classes, pitch_classes_page
 

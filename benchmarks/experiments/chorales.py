@@ -9,20 +9,18 @@ pieces, by cross-entropy along the true alignment or by the area between the exp
 DTW aligns the tenth.
 """
 
-import argparse
 import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from scipy.optimize import minimize
 
-from benchmarks.experiments import page
+from benchmarks.experiments import page, runs
 from sdtwkit.costs import cost_matrix, cost_vjp
 from sdtwkit.dp import AlignmentDP, expected_area_loss
 
+MODULE = "benchmarks.experiments.chorales"
 LOWEST, PITCHES = 36, 48
 TIMBRES = ("organ", "flute", "strings", "clarinet", "oboe")
 METHODS = ("frame by frame", "end to end", "frame by frame, then end to end", "random map", "the true pitches")
@@ -45,24 +43,12 @@ QUICK = Settings(pieces=3, alphas=(1e-3,), max_iter=10)
 
 def main(argv=None):
     """Leave out each piece in turn, then write or print the page."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="few pieces and iterations")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
-    arguments = options.parse_args(argv)
+    arguments = runs.parser(MODULE, __doc__, "few pieces and iterations", keeps=False).parse_args(argv)
     settings = QUICK if arguments.quick else Settings()
     collection = pieces(settings)
-    outcomes = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(left_out)(k, collection, settings) for k in range(len(collection))
-    )
-    words = ["python -m benchmarks.experiments.chorales", *(["--quick"] if arguments.quick else [])]
-    if arguments.markdown and not arguments.markdown.is_absolute():
-        words += ["--markdown", arguments.markdown.as_posix()]
-    text = markdown(outcomes, settings, " ".join(words))
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    jobs = [(k, collection, settings) for k in range(len(collection))]
+    outcomes = runs.every(left_out, jobs, arguments.n_jobs)
+    runs.deliver(markdown(outcomes, settings, runs.command(MODULE, arguments)), arguments)
 
 
 # ---- data

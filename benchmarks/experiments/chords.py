@@ -72,7 +72,7 @@ class Data(NamedTuple):
 
 def main(argv=None):
     """Train what is not in the cache yet, then write or print the page."""
-    arguments = runs.parser(MODULE, __doc__.splitlines()[0]).parse_args(argv)
+    arguments = runs.parser(MODULE, __doc__, "one seed, fewer recordings, short training").parse_args(argv)
     settings = QUICK if arguments.quick else SETTINGS
     arguments.cache.mkdir(parents=True, exist_ok=True)
     runs.every(prepare, [(part, settings, arguments.cache) for part in ("training", "test")], arguments.n_jobs)
@@ -89,10 +89,7 @@ def main(argv=None):
         sum(record["cpu_seconds"] for record in records),
         runs.command(MODULE, arguments),
     )
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    runs.deliver(text, arguments)
 
 
 # ---- data

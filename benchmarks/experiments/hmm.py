@@ -7,20 +7,18 @@ linear-chain model with linear scores. So the true parameters are among those th
 posterior probabilities are marginals of `ChainDP` at the true potentials.
 """
 
-import argparse
 import time
 import warnings
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.experiments import page
+from benchmarks.experiments import page, runs
 from sdtwkit import LinearChainCRF
 from sdtwkit.dp import ChainDP
 
+MODULE = "benchmarks.experiments.hmm"
 LOSSES = {
     f"{regularizer}, {loss}": (regularizer, loss)
     for regularizer in ("entropy", "l2")
@@ -46,23 +44,11 @@ QUICK = Settings(sizes=(10, 30), test=50, repeats=2, max_iter=30)
 
 def main(argv=None):
     """Train and test on all models, then write or print the page."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="few sequences and iterations")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
-    arguments = options.parse_args(argv)
+    arguments = runs.parser(MODULE, __doc__, "few sequences and iterations", keeps=False).parse_args(argv)
     settings = QUICK if arguments.quick else Settings()
-    outcomes = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(studied)(seed, settings) for seed in range(settings.repeats)
-    )
-    words = ["python -m benchmarks.experiments.hmm", *(["--quick"] if arguments.quick else [])]
-    if arguments.markdown and not arguments.markdown.is_absolute():
-        words += ["--markdown", arguments.markdown.as_posix()]
-    text = markdown(outcomes, settings, " ".join(words))
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    jobs = [(seed, settings) for seed in range(settings.repeats)]
+    outcomes = runs.every(studied, jobs, arguments.n_jobs)
+    runs.deliver(markdown(outcomes, settings, runs.command(MODULE, arguments)), arguments)
 
 
 # ---- the models

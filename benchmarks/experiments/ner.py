@@ -6,7 +6,6 @@ The corpus is in the source distribution of the package hironsancorpus. It is fe
 from the file given. sklearn-crfsuite is compared with where it is installed.
 """
 
-import argparse
 import hashlib
 import importlib.util
 import sys
@@ -18,12 +17,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.experiments import page
+from benchmarks.experiments import page, runs
 from sdtwkit import LinearChainCRF
 
+MODULE = "benchmarks.experiments.ner"
 ARCHIVE = "hironsancorpus-0.1.2.tar.gz"
 SOURCE = (
     "https://files.pythonhosted.org/packages/83/f4/831ba0d7ebe6283e13934a75078c98f40108fcf7fc8be9fca3ee70638354/"
@@ -57,26 +56,15 @@ def main(argv=None):
     settings = QUICK if arguments.quick else Settings()
     corpus = load(arguments.corpus)[: settings.sentences]
     methods = [*LOSSES, *([PEER] if importlib.util.find_spec("sklearn_crfsuite") else [])]
-    outcomes = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(tested)(method, corpus, fold, settings) for method in methods for fold in range(settings.folds)
-    )
+    jobs = [(method, corpus, fold, settings) for method in methods for fold in range(settings.folds)]
+    outcomes = runs.every(tested, jobs, arguments.n_jobs)
     found = {method: [o for o in outcomes if o["method"] == method] for method in methods}
-    words = ["python -m benchmarks.experiments.ner", *(["--quick"] if arguments.quick else [])]
-    if arguments.markdown and not arguments.markdown.is_absolute():
-        words += ["--markdown", arguments.markdown.as_posix()]
-    text = markdown(corpus, found, settings, " ".join(words))
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    runs.deliver(markdown(corpus, found, settings, runs.command(MODULE, arguments)), arguments)
 
 
 def parser():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="a few sentences, one alpha, few iterations")
+    options = runs.parser(MODULE, __doc__, "a few sentences, one alpha, few iterations", keeps=False)
     options.add_argument("--corpus", type=Path, metavar="FILE", help=f"where {ARCHIVE} lies already")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
     return options
 
 

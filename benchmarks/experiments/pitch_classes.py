@@ -89,7 +89,7 @@ class Data(NamedTuple):
 
 def main(argv=None):
     """Train what is not in the cache yet, then write or print the page."""
-    arguments = runs.parser(MODULE, __doc__.splitlines()[0]).parse_args(argv)
+    arguments = runs.parser(MODULE, __doc__, "one seed, fewer recordings, short training").parse_args(argv)
     settings = QUICK if arguments.quick else SETTINGS
     arguments.cache.mkdir(parents=True, exist_ok=True)
     parts = [(part, arguments.cache, settings) for part in ("training", "test")]
@@ -112,10 +112,7 @@ def main(argv=None):
         runs.command(MODULE, arguments),
         picture,
     )
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    runs.deliver(text, arguments)
 
 
 def prepare(part, cache, settings):

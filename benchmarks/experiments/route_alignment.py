@@ -8,16 +8,12 @@ is done is told by `place_recognition`, and on the page that this writes. Finish
 cache, so that one that was interrupted goes on where it stopped; after a change of the code, name another folder.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
 import numpy as np
-from joblib import Parallel, delayed
 
-from benchmarks.experiments import kept, kitti, page
+from benchmarks.experiments import kept, kitti, page, runs
 from benchmarks.experiments.place_recognition import ALIGNERS, THRESHOLDS, Settings, run
 
+MODULE = "benchmarks.experiments.route_alignment"
 RUNS, SETTINGS = 10, Settings()
 QUICK_RUNS, QUICK_SETTINGS = 2, Settings(n_train=8, n_validation=4, n_test=6, smoothings=(0.3, 3.0, 30.0), steps=20)
 FEATURES = {
@@ -37,23 +33,19 @@ TESTS = {  # in this order on the page
 def main(argv=None):
     """Run what is not in the cache yet, then write or print the page."""
     arguments = parser().parse_args(argv)
-    runs, settings = (QUICK_RUNS, QUICK_SETTINGS) if arguments.quick else (RUNS, SETTINGS)
+    number, settings = (QUICK_RUNS, QUICK_SETTINGS) if arguments.quick else (RUNS, SETTINGS)
     further = None if arguments.kitti is None else kitti.route(arguments.kitti or None)
     arguments.cache.mkdir(parents=True, exist_ok=True)
-    parts = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(finished)(seed, settings, further, arguments.cache) for seed in range(runs)
-    )
+    jobs = [(seed, settings, further, arguments.cache) for seed in range(number)]
+    parts = runs.every(finished, jobs, arguments.n_jobs)
     cpu_seconds = sum(part["cpu_seconds"] for part in parts)
-    text = markdown([part["result"] for part in parts], settings, cpu_seconds, command(arguments))
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    command = runs.command(MODULE, arguments, *(["--kitti"] if arguments.kitti is not None else []))
+    text = markdown([part["result"] for part in parts], settings, cpu_seconds, command)
+    runs.deliver(text, arguments)
 
 
 def parser():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="two runs with few routes and steps")
+    options = runs.parser(MODULE, __doc__, "two runs with few routes and steps")
     options.add_argument(
         "--kitti",
         nargs="?",
@@ -61,21 +53,7 @@ def parser():
         metavar="ARCHIVE",
         help=f"test on a real route, too (CC BY-NC-SA: no commercial use), from {kitti.ARCHIVE}, here or fetched",
     )
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    cache = Path(tempfile.gettempdir()) / "sdtwkit-routes"
-    options.add_argument("--cache", type=Path, default=cache, metavar="FOLDER", help="where finished runs are kept")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
     return options
-
-
-def command(arguments):
-    """The words that decide what is on the page."""
-    words = ["python -m benchmarks.experiments.route_alignment"]
-    words += ["--quick"] if arguments.quick else []
-    words += ["--kitti"] if arguments.kitti is not None else []
-    if arguments.markdown and not arguments.markdown.is_absolute():  # no folders of this machine
-        words += ["--markdown", arguments.markdown.as_posix()]
-    return " ".join(words)
 
 
 def finished(seed, settings, further, cache):

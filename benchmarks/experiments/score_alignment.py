@@ -10,15 +10,11 @@ with other settings or by another version of sdtwkit are computed anew; after a 
 folder.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
 import numpy as np
-from joblib import Parallel, delayed
 
-from benchmarks.experiments import alignment_learning, kept, page, recordings
+from benchmarks.experiments import alignment_learning, kept, page, recordings, runs
 
+MODULE = "benchmarks.experiments.score_alignment"
 SETTINGS = alignment_learning.Settings()
 QUICK_SETTINGS = alignment_learning.Settings(n_train=8, n_validation=4, n_test=8, updates=20)
 SEEDS, QUICK_SEEDS = range(20, 28), range(1)  # those below 20 were looked at while the settings were made
@@ -38,24 +34,19 @@ def main(argv=None):
     settings, seeds = (QUICK_SETTINGS, QUICK_SEEDS) if arguments.quick else (SETTINGS, SEEDS)
     arguments.cache.mkdir(parents=True, exist_ok=True)
     # By seed, as the parts of a seed share its pieces.
-    groups = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(finished_of_seed)(seed, settings, arguments.cache) for seed in seeds
-    )
+    jobs = [(seed, settings, arguments.cache) for seed in seeds]
+    groups = runs.every(finished_of_seed, jobs, arguments.n_jobs)
     parts = {(method, seed): group[method] for seed, group in zip(seeds, groups, strict=True) for method in METHODS}
     songs = None
     if arguments.recordings is not False:
         songs = of_recordings(recordings.archive(arguments.recordings), parts["time", seeds[0]]["result"]["parameters"])
     seconds = sum(part["cpu_seconds"] for part in parts.values())
-    text = markdown(parts, seeds, settings, songs, seconds, command(arguments))
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    command = runs.command(MODULE, arguments, *(["--recordings"] if songs else []))
+    runs.deliver(markdown(parts, seeds, settings, songs, seconds, command), arguments)
 
 
 def parser():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="one split, few pieces and updates")
+    options = runs.parser(MODULE, __doc__, "one split, few pieces and updates")
     options.add_argument(
         "--recordings",
         nargs="?",
@@ -63,21 +54,7 @@ def parser():
         metavar="FILE",
         help=f"real recordings, too, out of {recordings.ARCHIVE}; fetched if no FILE is named",
     )
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    cache = Path(tempfile.gettempdir()) / "sdtwkit-score-alignment"
-    options.add_argument("--cache", type=Path, default=cache, metavar="FOLDER", help="where finished parts are kept")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
     return options
-
-
-def command(arguments):
-    """The words that decide what is on the page."""
-    words = ["python -m benchmarks.experiments.score_alignment"]
-    words += ["--quick"] if arguments.quick else []
-    words += ["--recordings"] if arguments.recordings is not False else []
-    if arguments.markdown and not arguments.markdown.is_absolute():  # no folders of this machine
-        words += ["--markdown", arguments.markdown.as_posix()]
-    return " ".join(words)
 
 
 def finished_of_seed(seed, settings, cache):

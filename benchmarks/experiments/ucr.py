@@ -8,16 +8,13 @@ cache, so that a run that was interrupted goes on where it stopped. Parts with o
 sdtwkit are computed anew; after a change of the code itself, name another folder.
 """
 
-import argparse
-import tempfile
 import warnings
-from pathlib import Path
 
-from joblib import Parallel, delayed
 from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.experiments import averaging, classification, data_sets, kept, page
+from benchmarks.experiments import averaging, classification, data_sets, kept, page, runs
 
+MODULE = "benchmarks.experiments.ucr"
 SETTINGS = classification.Settings(), averaging.Settings()
 QUICK_SETTINGS = (
     classification.Settings(gammas=(0.01, 1.0), folds=2, max_iter=10),
@@ -37,43 +34,23 @@ def main(argv=None):
     names = arguments.sets or (QUICK_SETS if arguments.quick else SETS)
     arguments.cache.mkdir(parents=True, exist_ok=True)
     longest_first = sorted(names, key=lambda name: -data_sets.load(name).cells())
-    jobs = [(name, *part) for name in longest_first for part in PARTS]
-    parts = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
-        delayed(finished)(*job, settings, arguments.cache) for job in jobs
-    )
+    jobs = [(name, *part, settings, arguments.cache) for name in longest_first for part in PARTS]
+    parts = runs.every(finished, jobs, arguments.n_jobs)
     text = page.markdown(
         {name: data_sets.load(name).facts() for name in names},
         gathered(names, jobs, parts),
         settings,
         sum(part["cpu_seconds"] for part in parts),
-        command(arguments),
+        runs.command(MODULE, arguments, *(["--sets", *arguments.sets] if arguments.sets else [])),
     )
-    if arguments.markdown:
-        arguments.markdown.write_text(text)
-    else:
-        print(text)
+    runs.deliver(text, arguments)
 
 
 def parser():
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--quick", action="store_true", help="two small sets, fewer choices and iterations")
+    options = runs.parser(MODULE, __doc__, "two small sets, fewer choices and iterations")
     names = ", ".join(data_sets.ARCHIVES)
     options.add_argument("--sets", nargs="+", choices=list(data_sets.ARCHIVES), metavar="NAME", help=f"some of {names}")
-    options.add_argument("--markdown", type=Path, metavar="FILE", help="write the page here instead of printing it")
-    cache = Path(tempfile.gettempdir()) / "sdtwkit-ucr"
-    options.add_argument("--cache", type=Path, default=cache, metavar="FOLDER", help="where finished parts are kept")
-    options.add_argument("--n-jobs", type=int, default=-1, metavar="N", help="processes (-1, as many as cores)")
     return options
-
-
-def command(arguments):
-    """The words that decide what is on the page."""
-    words = ["python -m benchmarks.experiments.ucr"]
-    words += ["--quick"] if arguments.quick else []
-    words += ["--sets", *arguments.sets] if arguments.sets else []
-    if arguments.markdown and not arguments.markdown.is_absolute():  # no folders of this machine
-        words += ["--markdown", arguments.markdown.as_posix()]
-    return " ".join(words)
 
 
 def finished(name, protocol, metric, settings, cache):
@@ -98,7 +75,7 @@ def computed(data, protocol, metric, settings):
 def gathered(names, jobs, parts):
     """-> {name: {"neighbors": {metric: outcome}, "centroids": {metric: outcome}, "averaging": [outcomes]}}"""
     results = {name: {"neighbors": {}, "centroids": {}} for name in names}
-    for (name, protocol, metric), part in zip(jobs, parts, strict=True):
+    for (name, protocol, metric, *_), part in zip(jobs, parts, strict=True):
         if metric:
             results[name][protocol][metric] = part["result"]
         else:
