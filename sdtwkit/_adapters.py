@@ -41,7 +41,7 @@ def hvp(x, y, dx, dy, divergence=False, **options):
     if not divergence:
         return series.soft_dtw_hvp(x, y, dx, dy, **options)
     options, dtype = _of_divergence(options), x.dtype
-    x, y, dx, dy = (np.asarray(a, np.float64) for a in (x, y, dx, np.zeros_like(y) if dy is None else dy))
+    x, y, dx, dy = (a.astype(np.float64, copy=False) for a in (x, y, dx, np.zeros_like(y) if dy is None else dy))
     lengths = options.pop("x_lengths"), options.pop("y_lengths")
     terms = [
         series.soft_dtw_hvp(*moved, x_lengths=lengths[i], y_lengths=lengths[j], **options)

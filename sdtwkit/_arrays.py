@@ -71,6 +71,28 @@ class Series:
     def astype(self, dtype):
         return Series(self.data.astype(dtype, copy=False), self.starts, self.lengths, self.form, self.shape)
 
+    def padded(self, flat):
+        """(B, n, d) of an array laid out as `data`, with zeros beyond the lengths; for arrays of a device."""
+        arrays, n = namespace(flat), self.n_rows
+        if self.form == "list":
+            rows = np.minimum(self.starts[:, None] + np.arange(n), len(flat) - 1)
+            table = flat[arrays.asarray(rows)]
+        else:
+            table = flat.reshape(len(self), n, -1)
+        inside = within(self.lengths, n, table)
+        return table if inside is None else arrays.where(inside[:, :, None], table, 0)
+
+    def unpadded(self, table):
+        """(B, n, d), with zeros beyond the lengths, laid out as `data`: what undoes `padded`."""
+        if self.form != "list":
+            return table.reshape(-1, table.shape[-1])
+        arrays, ends = namespace(table), np.cumsum(self.lengths)
+        items = np.repeat(np.arange(len(self)), self.lengths)
+        times = np.arange(ends[-1]) - np.repeat(ends - self.lengths, self.lengths)
+        flat = arrays.zeros((len(self.data), table.shape[-1]), table.dtype)
+        flat[arrays.asarray(self.starts[items] + times)] = table[arrays.asarray(items), arrays.asarray(times)]
+        return flat
+
 
 @dataclass(slots=True, eq=False)
 class Matrices:
@@ -160,6 +182,46 @@ def device_of(array):
     return array.device if on_device(array) else nullcontext()
 
 
+def beside(array, like):
+    """A NumPy array where `like` lies: itself, or a copy on that device."""
+    if not on_device(like):
+        return array
+    with like.device:
+        return namespace(like).asarray(array)
+
+
+def on_host(array):
+    """`array` as NumPy's; that of a device is waited for."""
+    return array.get() if on_device(array) else array
+
+
+def within(lengths, n, like):
+    """(B, n) bool, where `like` lies: which of n rows are within the lengths; None if all are, as far as is known."""
+    if type(lengths) is ndarray and (lengths == n).all():
+        return None
+    arrays = namespace(like)
+    return arrays.arange(n) < arrays.asarray(lengths)[:, None]
+
+
+def transposed(a):
+    """(..., n, m) -> (..., m, n), a view."""
+    return a.swapaxes(-1, -2)
+
+
+def product(a, b):
+    """a (..., n, k) @ b (..., k, m).
+
+    On a device by sums of products, over the shorter of k and m: CuPy's own needs cuBLAS, half a gigabyte that nothing
+    else here asks for.
+    """
+    if not on_device(a):
+        return a @ b
+    (k, m), columns = b.shape[-2:], transposed(b)
+    if m < k:
+        return namespace(a).stack([(a * columns[..., c : c + 1, :]).sum(axis=-1) for c in range(m)], axis=-1)
+    return sum(a[..., j : j + 1] * b[..., j : j + 1, :] for j in range(k))
+
+
 def check_one_place(arrays, names):
     """Refuse arrays (or lists of them, checked before) of which some are NumPy's and some CuPy's."""
     if "cupy" not in sys.modules:
@@ -195,6 +257,9 @@ def as_series_pair(x, y, x_lengths=None, y_lengths=None, names=("x", "y"), lengt
 def as_direction(value, series, name):
     """A tangent of one side of a pair, as Series of the same form, shape, lengths and dtype."""
     raw, form = read_series(value, PAIR, name)
+    of_device = on_device(raw[0] if form == "list" else raw)
+    if of_device != on_device(series.data):
+        raise mixed_devices(name, of_device)
     shape = [item.shape for item in raw] if form == "list" else raw.shape
     if shape != series.shape:
         raise ValueError(f"{name} has shape {brief(shape)}; expected {brief(series.shape)}, that of its series")
@@ -205,13 +270,25 @@ def as_direction(value, series, name):
     return direction
 
 
-def as_collection(X, lengths=None, name="X", dtype=None):
-    """The argument of a collection function as Series; a 2-D array holds B univariate series."""
+def as_collection(X, lengths=None, name="X", dtype=None, device=False):
+    """The argument of a collection function as Series; a 2-D array holds B univariate series.
+
+    device : CuPy arrays are taken, and waited for: what they hold is checked, and lengths come to the host.
+    """
     raw, form = read_series(X, COLLECTION, name)
-    if on_device(raw[0] if form == "list" else raw):
+    of_device = on_device(raw[0] if form == "list" else raw)
+    if of_device and not device:
         raise not_on_device(f"this treatment of {name}")
     dtype = _common_dtype(raw, raw) if dtype is None else np.dtype(dtype)
-    return _pack(raw, form, dtype, lengths, name, "lengths")
+    if not of_device:
+        return _pack(raw, form, dtype, lengths, name, "lengths")
+    series = _lay_out(raw, form, dtype, name)
+    with series.data.device:
+        finite = bool(on_host(namespace(series.data).isfinite(series.data).all()))
+    seen = Series(None if finite else on_host(series.data), series.starts, series.lengths, form, series.shape)
+    _settle_lengths(seen, finite, None if lengths is None else on_host(lengths), name, "lengths")
+    series.lengths = seen.lengths
+    return series
 
 
 def as_collection_pair(X, Y, X_lengths=None, Y_lengths=None):
@@ -319,17 +396,18 @@ def _common_dtype(x, y):
 def _pack(raw, form, dtype, lengths, name, lengths_name=None):
     """Series with their true lengths, finite within them."""
     series = _lay_out(raw, form, dtype, name)
-    finite = _all_finite(series.data)
-    if finite and lengths is None:
-        return series
-    lengths_name = lengths_name or f"{name}_lengths"
+    _settle_lengths(series, _all_finite(series.data), lengths, name, lengths_name or f"{name}_lengths")
+    return series
+
+
+def _settle_lengths(series, finite, lengths, name, lengths_name):
+    """Give series their true lengths, within which they must be finite; the data is read unless it is `finite`."""
     if lengths is not None:
-        series.lengths = _check_lengths(lengths, series.lengths, form == "single", name, lengths_name)
+        series.lengths = _check_lengths(lengths, series.lengths, series.form == "single", name, lengths_name)
     if not finite:
-        if lengths is None and form == "padded":
+        if lengths is None and series.form == "padded":
             series.lengths = _lengths_before_nan(series, name)
         _check_finite(series, name, lengths_name)
-    return series
 
 
 def _lay_out(raw, form, dtype, name):
@@ -821,10 +899,12 @@ def check_collection_cost(cost, X, Y):
     """Refuse a cost that does not compare two series, and series Y outside its domain; Y None is X."""
     if not cost.y_is_differentiable:
         raise ValueError("this cost does not compare two series; expected one that does, by name or object")
+    if on_device(X.data):  # whether Y is in the domain would have to be waited for
+        if not cost.takes_batches:
+            raise not_on_device("a cost of your own")
+        return
     if cost.fused:  # defined everywhere
         return
-    if on_device(X.data):
-        raise not_on_device("this cost")
     name, Y = ("X", X) if Y is None else ("Y", Y)
     for b in range(len(Y)):
         cost.check(X.item(0), Y.item(b), f"{name}[{b}]")

@@ -5,6 +5,8 @@ C_ij = c(x_i, y_j), the product of a cotangent with its Jacobian (vjp), of its J
 second derivative of <G, C> along a tangent (hvp). Everything above (soft-DTW, barycenters, estimators) differentiates
 through these four and never looks inside. A new cost is a class and a line in COSTS; the tests iterate over COSTS.
 
+The equations hold for arrays of a device as well, and there for batches: axes may come before those named here.
+
 No distance is computed by the expansion |x|^2 - 2 x.y + |y|^2, which loses every digit on offset data.
 """
 
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import on_device, product, transposed
 from ._typing import Array, CostLike
 
 
@@ -36,6 +39,7 @@ class FusedCost(IntEnum):
 
 class Cost:
     """The protocol. x (n, d), y (m, d), G (n, m), dx like x and dy like y are all float32 or all float64, and finite.
+    On a device all of them may be batches, (B, n, d) and so on.
 
     matrix(x, y) -> C (n, m)                  C_ij = c(x_i, y_j)
     vjp(x, y, G) -> gx (n, d), gy (m, d)      gx_i = sum_j G_ij c_x(x_i, y_j), gy_j = sum_i G_ij c_y(x_i, y_j)
@@ -43,11 +47,13 @@ class Cost:
     hvp(x, y, G, dx, dy) -> hx, hy            hx_i = sum_j G_ij (c_xx dx_i + c_xy dy_j), hy_j likewise
 
     ``check(x, y, name)`` raises ValueError where y, called `name`, lies outside the domain of the cost; a door calls it
-    once, the equations do not. ``fused`` is None or (FusedCost, parameter). ``symmetric``: c(x, y) = c(y, x) always.
+    once, the equations do not; on a device nobody does. ``fused`` is None or (FusedCost, parameter). ``symmetric``:
+    c(x, y) = c(y, x) always.
     """
 
     fused: tuple[FusedCost, float] | None = None
     symmetric = False
+    takes_batches = True  # if not, arrays of a device are refused
     y_is_differentiable = True  # if not, y and dy may be of any kind or None, and gradients in y are None
 
     def check(self, x: Array, y: Array, name: str) -> None:
@@ -57,8 +63,8 @@ class Cost:
 # --- costs of the residual x_i - y_j -------------------------------------------------------------------------------
 
 # Cells (row, channel, column) of a block of residuals: 512 kB in float64, in the second-level cache. At n = m = 1000,
-# d = 12, 2^14 to 2^18 cells differ by less than 20 %.
-_BLOCK = 1 << 16
+# d = 12, 2^14 to 2^18 cells differ by less than 20 %. On a device, where each block is a few launches, 128 MB.
+_BLOCK, _DEVICE_BLOCK = 1 << 16, 1 << 24
 
 
 def _residuals(x, y):
@@ -66,37 +72,40 @@ def _residuals(x, y):
 
     Time of y runs along the last axis: the inner loop is long even where d is 1.
     """
-    (n, d), m = x.shape, len(y)
-    y_channels = np.ascontiguousarray(y.T)
-    width = max(1, min(d, _BLOCK // m))
-    height = max(1, _BLOCK // (m * width))
+    (*batch, n, d), m = x.shape, y.shape[-2]
+    y_channels = transposed(y).copy()
+    block = _DEVICE_BLOCK // math.prod(batch) if on_device(x) else _BLOCK
+    width = max(1, min(d, block // m))
+    height = max(1, block // (m * width))
     for row in range(0, n, height):
         rows = slice(row, row + height)
         for channel in range(0, d, width):
             channels = slice(channel, channel + width)
-            yield rows, channels, x[rows, channels, None] - y_channels[channels]
+            yield rows, channels, x[..., rows, channels, None] - y_channels[..., None, channels, :]
 
 
 def _contract(x, y, terms):
     """Sum of the terms over channels: C_ij = sum_k t_ikj, for terms as `_residuals` yields them."""
-    total = np.zeros((len(x), len(y)), x.dtype)
+    total = np.zeros_like(x, shape=(*x.shape[:-1], y.shape[-2]))
     for rows, _, term in terms:
-        total[rows] += term.sum(axis=1)
+        total[..., rows, :] += term.sum(axis=-2)
     return total
 
 
 def _scatter(x, y, G, terms):
     """Give G_ij t_ikj to x_i and take it from y_j: the vjp of a function of residuals whose slopes are t."""
-    grad_x, grad_y = np.zeros(x.shape), np.zeros(y.shape)
+    grad_x, grad_y = np.zeros_like(x, np.float64), np.zeros_like(y, np.float64)
     for rows, channels, term in terms:
-        weighted = G[rows, None, :] * term
-        grad_x[rows, channels] += weighted.sum(axis=2)
-        grad_y[:, channels] -= weighted.sum(axis=0).T
+        weighted = G[..., rows, None, :] * term
+        grad_x[..., rows, channels] += weighted.sum(axis=-1)
+        grad_y[..., :, channels] -= transposed(weighted.sum(axis=-3))
     return grad_x.astype(x.dtype, copy=False), grad_y.astype(y.dtype, copy=False)
 
 
 def _distances(x, y, metric):
     """SciPy's cdist: sums of differences in float64, 2.3 ms where residuals take 7 (n = m = 1000, d = 12, EPYC)."""
+    if on_device(x):
+        return _contract(x, y, ((*block, abs(r) if metric == "cityblock" else r * r) for *block, r in _residuals(x, y)))
     from scipy.spatial.distance import cdist  # 0.2 s to import, and only costs that are not fused come here
 
     return cdist(x, y, metric).astype(x.dtype, copy=False)
@@ -180,7 +189,7 @@ class Huber(_ResidualSum):
         return np.clip(r, -self.delta, self.delta)
 
     def curvature(self, r: Array) -> Array:
-        return (np.abs(r) <= self.delta).astype(r.dtype)
+        return (abs(r) <= self.delta).astype(r.dtype)
 
 
 class _SquaredEuclidean(Cost):
@@ -202,28 +211,29 @@ class _SquaredEuclidean(Cost):
 
     def vjp(self, x, y, G):
         x, y = _centre(x, y)
-        grad_x = G.sum(axis=1, dtype=np.float64)[:, None] * x - G @ y
-        grad_y = G.sum(axis=0, dtype=np.float64)[:, None] * y - G.T @ x
+        grad_x = G.sum(axis=-1, dtype=np.float64)[..., None] * x - product(G, y)
+        grad_y = G.sum(axis=-2, dtype=np.float64)[..., None] * y - product(transposed(G), x)
         factor = 2.0 * self.scale
         return (factor * grad_x).astype(x.dtype, copy=False), (factor * grad_y).astype(y.dtype, copy=False)
 
     def jvp(self, x, y, dx, dy):
         x, y = _centre(x, y)
         dx, dy = _centre(dx, dy)
-        cross = x @ dy.T + dx @ y.T
-        return 2.0 * self.scale * (_row_dot(x, dx)[:, None] + _row_dot(y, dy) - cross)
+        cross = product(x, transposed(dy)) + product(dx, transposed(y))
+        return 2.0 * self.scale * (_row_dot(x, dx)[..., None] + _row_dot(y, dy)[..., None, :] - cross)
 
     def hvp(self, x, y, G, dx, dy):
         return self.vjp(dx, dy, G)
 
 
 def _centre(x, y):
-    offset = (0.5 * (x.mean(axis=0, dtype=np.float64) + y.mean(axis=0, dtype=np.float64))).astype(x.dtype)
+    middle = 0.5 * (x.mean(axis=-2, dtype=np.float64) + y.mean(axis=-2, dtype=np.float64))
+    offset = middle[..., None, :].astype(x.dtype)
     return x - offset, y - offset
 
 
 def _row_dot(a, b):
-    return np.einsum("ik,ik->i", a, b)
+    return (a * b).sum(axis=-1)
 
 
 class _Euclidean(Cost):
@@ -237,7 +247,7 @@ class _Euclidean(Cost):
     symmetric = True
 
     def matrix(self, x, y):
-        return _distances(x, y, "euclidean")
+        return np.sqrt(_distances(x, y, "sqeuclidean")) if on_device(x) else _distances(x, y, "euclidean")
 
     def vjp(self, x, y, G):
         return _scatter(x, y, _ratio(G, self.matrix(x, y)), _residuals(x, y))
@@ -252,13 +262,14 @@ class _Euclidean(Cost):
         weight = _ratio(G, distance)
         radial = _ratio(self.jvp(x, y, dx, dy), distance)
         moves = zip(_residuals(x, y), _residuals(dx, dy), strict=True)
-        bends = ((rows, channels, dr - radial[rows, None, :] * r) for (rows, channels, r), (_, _, dr) in moves)
+        bends = ((rows, channels, dr - radial[..., rows, None, :] * r) for (rows, channels, r), (_, _, dr) in moves)
         return _scatter(x, y, weight, bends)
 
 
 def _ratio(numerator, distance):
     """numerator / distance, 0 where the distance is 0."""
-    return np.divide(numerator, distance, out=np.zeros_like(numerator), where=distance > 0)
+    positive = distance > 0
+    return np.where(positive, numerator, 0) / np.where(positive, distance, 1)
 
 
 class _LogHalfSquaredEuclidean(Cost):
@@ -301,13 +312,13 @@ class _NegativeDot(Cost):
     symmetric = True
 
     def matrix(self, x, y):
-        return -(x @ y.T)
+        return -product(x, transposed(y))
 
     def vjp(self, x, y, G):
-        return -(G @ y), -(G.T @ x)
+        return -product(G, y), -product(transposed(G), x)
 
     def jvp(self, x, y, dx, dy):
-        return -(dx @ y.T + x @ dy.T)
+        return -(product(dx, transposed(y)) + product(x, transposed(dy)))
 
     def hvp(self, x, y, G, dx, dy):
         return self.vjp(dx, dy, G)
@@ -324,43 +335,42 @@ class _Cosine(Cost):
     def matrix(self, x, y):
         (u, x_norm), (v, y_norm) = _direction(x), _direction(y)
         cost = 0.5 * _distances(u, v, "sqeuclidean")
-        cost[(x_norm == 0)[:, None] | (y_norm == 0)] = 1.0
-        return cost
+        return np.where((x_norm == 0)[..., None] | (y_norm == 0)[..., None, :], 1, cost)
 
     def vjp(self, x, y, G):
         (u, x_norm), (v, y_norm) = _direction(x), _direction(y)
-        return _turn(u, x_norm, -(G @ v)), _turn(v, y_norm, -(G.T @ u))
+        return _turn(u, x_norm, -product(G, v)), _turn(v, y_norm, -product(transposed(G), u))
 
     def jvp(self, x, y, dx, dy):
         (u, x_norm), (v, y_norm) = _direction(x), _direction(y)
-        return -(_turn(u, x_norm, dx) @ v.T + u @ _turn(v, y_norm, dy).T)
+        return -(product(_turn(u, x_norm, dx), transposed(v)) + product(u, transposed(_turn(v, y_norm, dy))))
 
     def hvp(self, x, y, G, dx, dy):
         (u, x_norm), (v, y_norm) = _direction(x), _direction(y)
         du, dv = _turn(u, x_norm, dx), _turn(v, y_norm, dy)
-        hx = _turn_tangent(u, x_norm, -(G @ v), dx, du, -(G @ dv))
-        hy = _turn_tangent(v, y_norm, -(G.T @ u), dy, dv, -(G.T @ du))
+        hx = _turn_tangent(u, x_norm, -product(G, v), dx, du, -product(G, dv))
+        hy = _turn_tangent(v, y_norm, -product(transposed(G), u), dy, dv, -product(transposed(G), du))
         return hx, hy
 
 
 def _direction(x):
     """Rows divided by their norms, and the norms; divided by their largest entry first, so that no square overflows."""
-    largest = np.abs(x).max(axis=1)
-    scaled = np.divide(x, largest[:, None], out=np.zeros_like(x), where=largest[:, None] > 0)
+    largest = abs(x).max(axis=-1)
+    scaled = _ratio(x, largest[..., None])
     length = np.sqrt(_row_dot(scaled, scaled))
-    return _ratio(scaled, length[:, None]), length * largest
+    return _ratio(scaled, length[..., None]), length * largest
 
 
 def _turn(u, norm, w):
     """(I - u u^T) w / |x|, row by row: the (symmetric) derivative of the direction u = x / |x| applied to w."""
-    return _ratio(w - _row_dot(u, w)[:, None] * u, norm[:, None])
+    return _ratio(w - _row_dot(u, w)[..., None] * u, norm[..., None])
 
 
 def _turn_tangent(u, norm, w, dx, du, dw):
     """Derivative of _turn(u, |x|, w) as x moves by dx, u by du and w by dw."""
-    along, growth = _row_dot(u, w)[:, None], _row_dot(u, dx)[:, None]
-    bend = _row_dot(du, w)[:, None] * u + along * du + growth * _turn(u, norm, w)
-    return _turn(u, norm, dw) - _ratio(bend, norm[:, None])
+    along, growth = _row_dot(u, w)[..., None], _row_dot(u, dx)[..., None]
+    bend = _row_dot(du, w)[..., None] * u + along * du + growth * _turn(u, norm, w)
+    return _turn(u, norm, dw) - _ratio(bend, norm[..., None])
 
 
 # --- costs of predictions x and targets y ---------------------------------------------------------------------------
@@ -383,22 +393,25 @@ class _BinaryCrossEntropy(Cost):
             )
 
     def matrix(self, x, y):
-        surplus = np.log1p(np.exp(-np.abs(x))).sum(axis=1)
-        return np.maximum(x, 0) @ (1 - y).T + np.maximum(-x, 0) @ y.T + surplus[:, None]
+        surplus = np.log1p(np.exp(-abs(x))).sum(axis=-1)[..., None]
+        wrong = product(np.maximum(x, 0), transposed(1 - y)), product(np.maximum(-x, 0), transposed(y))
+        return sum(wrong) + surplus
 
     def vjp(self, x, y, G):
-        return _sigmoid(x) * (G @ (1 - y)) - _sigmoid(-x) * (G @ y), -(G.T @ x)
+        grad_x = _sigmoid(x) * product(G, 1 - y) - _sigmoid(-x) * product(G, y)
+        return grad_x, -product(transposed(G), x)
 
     def jvp(self, x, y, dx, dy):
-        return (_sigmoid(x) * dx) @ (1 - y).T - (_sigmoid(-x) * dx) @ y.T - x @ dy.T
+        of_x = product(_sigmoid(x) * dx, transposed(1 - y)) - product(_sigmoid(-x) * dx, transposed(y))
+        return of_x - product(x, transposed(dy))
 
     def hvp(self, x, y, G, dx, dy):
         curvature = _sigmoid(x) * _sigmoid(-x)
-        return G.sum(axis=1)[:, None] * curvature * dx - G @ dy, -(G.T @ dx)
+        return G.sum(axis=-1)[..., None] * curvature * dx - product(G, dy), -product(transposed(G), dx)
 
 
 def _sigmoid(x):
-    decay = np.exp(-np.abs(x))
+    decay = np.exp(-abs(x))
     return np.where(x >= 0, 1, decay) / (1 + decay)
 
 
@@ -408,6 +421,7 @@ class NegativeLogLikelihood(Cost):
     A log-probability of -inf is an impossible label: cost +inf, gradient 0.
     """
 
+    takes_batches = False
     y_is_differentiable = False
 
     def check(self, x, y, name):
@@ -450,10 +464,10 @@ class Precomputed(Cost):
         return x
 
     def vjp(self, x, y, G):
-        return np.where(np.isposinf(x), 0, G), None
+        return np.where(x == np.inf, 0, G), None
 
     def jvp(self, x, y, dx, dy):
-        return np.where(np.isposinf(x), 0, dx)
+        return np.where(x == np.inf, 0, dx)
 
     def hvp(self, x, y, G, dx, dy):
         return np.zeros_like(x), None
@@ -476,6 +490,8 @@ COSTS = {
 
 class _Custom(Cost):
     """A user's object behind the protocol: its results are checked for shape, and cast to the dtype of the series."""
+
+    takes_batches = False
 
     def __init__(self, user):
         self.user = user

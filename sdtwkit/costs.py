@@ -6,7 +6,7 @@ The equations are in `_local_costs`; here is the door to them, for one pair or a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,12 +21,16 @@ from ._arrays import (
     namespace,
     on_device,
     read_series,
+    within,
 )
 from ._local_costs import COSTS, Cost, FusedCost, Huber, NegativeLogLikelihood, Precomputed, get_cost
 from ._typing import Array, Arrays, CostLike, Lengths
 from ._words import not_on_device
 
 __all__ = ["COSTS", "CostPairs", "FusedCost", "Huber", "cost_hvp", "cost_jvp", "cost_matrix", "cost_vjp", "get_cost"]
+
+Tables: TypeAlias = Array | list[Array]  # (B, n, m), or its items (n_b, m_b)
+Moves: TypeAlias = tuple[Array, Array | None]
 
 
 def as_cost_pair(x, y, cost, x_lengths=None, y_lengths=None):
@@ -41,7 +45,7 @@ def as_cost_pair(x, y, cost, x_lengths=None, y_lengths=None):
         return as_matrices(x, x_lengths, y_lengths, name="x"), None
     door = _as_labelled_pair if isinstance(cost, NegativeLogLikelihood) else as_series_pair
     x, y = door(x, y, x_lengths, y_lengths)
-    if type(cost).check is Cost.check:
+    if type(cost).check is Cost.check or on_device(x.data):
         return x, y
     for b, (x_b, y_b) in enumerate(zip(_items(x, x.data), _items(y, y.data), strict=True)):
         cost.check(x_b, y_b, "y" if y.form == "single" else f"y[{b}]")
@@ -52,6 +56,8 @@ def _as_labelled_pair(x, y, x_lengths, y_lengths):
     """Log-probabilities (n, K) and labels (m,); -inf passes the door, which wants finite series, as a 0."""
     raw, form = read_series(x, PAIR, "x")
     parts = raw if form == "list" else [raw]
+    if on_device(parts[0]):
+        raise not_on_device("cost 'nll'")
     impossible = [part == -np.inf for part in parts]
     finite = [np.where(mask, part.dtype.type(0), part) for part, mask in zip(parts, impossible, strict=True)]
     labels, labels_form = read_series(y, PAIR, "y")
@@ -83,10 +89,12 @@ def _blocks(table, rows, columns):
 
 
 class CostPairs:
-    """The pairs of one call: iterates over (x_b, y_b), reads cotangents and tangents, and gives results their form.
+    """The pairs of one call: the equations of their cost, pair by pair, or on a device for all at once.
+
+    Reads cotangents and tangents, and gives results their form. A table is (B, n, m), with zeros beyond the lengths.
 
     x, y : Series; for "precomputed" Matrices and None.
-    shape, lengths : (B, n, m) of a table of all costs, and the true (rows (B,), columns (B,)) of each pair in it.
+    shape, lengths : (B, n, m) of a table, and the true (rows (B,), columns (B,)) of each pair in it.
     """
 
     def __init__(
@@ -94,8 +102,9 @@ class CostPairs:
     ) -> None:
         self.cost = get_cost(cost)
         self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths)
-        if y is not None and not self.cost.fused and on_device(x.data):
-            raise not_on_device("this cost")
+        self.of_device = on_device(x.data)
+        if self.of_device and not self.cost.takes_batches:
+            raise not_on_device("a cost of your own")
         self.dtype = x.dtype
         if y is None:
             self.single, self.ragged = x.single, False
@@ -107,15 +116,93 @@ class CostPairs:
             self.single, self.ragged = False, x.form == y.form == "list"
             self.shape, self.lengths = (len(x), x.n_rows, y.n_rows), (x.lengths, y.lengths)
 
-    def __iter__(self):
-        if on_device(self.x.data):
-            raise not_on_device("a local cost outside of an alignment")
-        ys = [None] * len(self.x) if self.y is None else _items(self.y, self.y.data)
-        return zip(_items(self.x, self.x.data), ys, strict=True)
+    # The cost's equations for all pairs. G and dG are tables, or what `cotangents` gives; moves what `tangents` gives.
 
-    def items_of(self, table: Array) -> list[Array]:
-        """Views (n_b, m_b) of the pairs in a table (B, n, m)."""
-        return _blocks(table, *self.lengths)
+    def matrix(self) -> Array:
+        """Table of the costs."""
+        return self._table(self.cost.matrix, self._data)
+
+    def jvp(self, moves: Moves) -> Array:
+        """Table of their changes."""
+        return self._table(self.cost.jvp, self._data, moves)
+
+    def vjp(self, G: Tables) -> tuple[Arrays, Arrays]:
+        """Gradients of <G, C>, in the form of x and of y; None for a y that has no derivative."""
+        return self._gradients(self.cost.vjp, self._data, G)
+
+    def hvp(self, G: Tables, moves: Moves) -> tuple[Arrays, Arrays]:
+        """Changes of `vjp` as the series move."""
+        return self._gradients(self.cost.hvp, self._data, G, moves)
+
+    def moved_vjp(self, G: Tables, moves: Moves, dG: Tables) -> tuple[Arrays, Arrays]:
+        """Changes of `vjp` as the series move and G moves by dG."""
+
+        def equation(x, y, G, dx, dy, dG):
+            parts = zip(self.cost.hvp(x, y, G, dx, dy), self.cost.vjp(x, y, dG), strict=True)
+            return tuple(None if a is None else a + b for a, b in parts)
+
+        return self._gradients(equation, self._data, G, moves, dG)
+
+    @property
+    def _data(self):
+        return self.x.data, None if self.y is None else self.y.data
+
+    def _table(self, equation, *sides):
+        if self.of_device:
+            with self.x.data.device:
+                return namespace(self.x.data).ascontiguousarray(self._cut(equation(*self._of_all(sides))))
+        return self.table_of(equation(*arguments) for arguments in self._of_each(sides))
+
+    def _gradients(self, equation, *arguments):
+        two_sided = self.cost.y_is_differentiable
+        if self.of_device:
+            with self.x.data.device:
+                gx, gy = equation(*self._of_all(arguments))
+                flat_x = gx if self.y is None else self.x.unpadded(gx)
+                flat_y = self.y.unpadded(gy) if two_sided else None
+        else:
+            flat_x, flat_y = np.zeros_like(self.x.data), np.zeros_like(self.y.data) if two_sided else None
+            views = self._views((flat_x, flat_y))
+            for view_x, view_y, own in zip(*views, self._of_each(arguments), strict=True):
+                view_x[...], gy = equation(*own)
+                if two_sided:
+                    view_y[...] = gy
+        return self.x.like(flat_x), self.y.like(flat_y) if two_sided else None
+
+    def _of_each(self, arguments):
+        """The arguments of an equation, pair by pair."""
+        columns = []
+        for one in arguments:
+            columns += self._views(one) if isinstance(one, tuple) else [map(np.ascontiguousarray, self.items_of(one))]
+        return zip(*columns, strict=True)
+
+    def _views(self, sides):
+        """Each pair's part of arrays laid out as the data of x and of y, of which the latter may be None."""
+        x, y = sides
+        return [_items(self.x, x), [None] * len(self.x) if y is None else _items(self.y, y)]
+
+    def _of_all(self, arguments):
+        """The arguments of an equation as batches."""
+        for one in arguments:
+            if isinstance(one, tuple):
+                for side, flat in zip((self.x, self.y), one, strict=True):
+                    yield side.padded(flat) if isinstance(side, Series) and flat is not None else flat
+            else:
+                yield self._cut(one)
+
+    def _cut(self, table):
+        """A table of a device, whatever it holds beyond the lengths."""
+        sides = zip(self.lengths, self.shape[1:], strict=True)
+        rows, columns = (within(lengths, most, table) for lengths, most in sides)
+        if rows is not None:
+            table = namespace(table).where(rows[:, :, None], table, 0)
+        if columns is not None:
+            table = namespace(table).where(columns[:, None, :], table, 0)
+        return table
+
+    def items_of(self, table: Tables) -> list[Array]:
+        """Views (n_b, m_b) of the pairs in a table (B, n, m); a list of them is one already."""
+        return table if type(table) is list else _blocks(table, *self.lengths)
 
     def table_of(self, items: Iterable[Array]) -> Array:
         """(B, n, m), the items (n_b, m_b) with zeros beyond them."""
@@ -130,21 +217,13 @@ class CostPairs:
             return [view.copy() for view in self.items_of(table)]
         return table[0] if self.single else table
 
-    def gradients(self, results: Iterable[tuple[Array, Array | None]]) -> tuple[Arrays, Arrays]:
-        """The (gx, gy) of all pairs, in the form of x and of y; None for a y that has no derivative."""
-        flat_x = np.zeros_like(self.x.data)
-        flat_y = np.zeros_like(self.y.data) if self.cost.y_is_differentiable else None
-        views_y = [None] * len(self.x) if flat_y is None else _items(self.y, flat_y)
-        for view_x, view_y, (gx, gy) in zip(_items(self.x, flat_x), views_y, results, strict=True):
-            view_x[...] = gx
-            if view_y is not None:
-                view_y[...] = gy
-        return self.x.like(flat_x), None if flat_y is None else self.y.like(flat_y)
+    def cotangents(self, G: ArrayLike, name: str = "G") -> Tables:
+        """G of each pair, [(n_b, m_b)], or on a device in a table; `name` is what errors call it."""
+        if self.of_device or not self.ragged:
+            return self.cotangent_table(G, name)
+        return self._cotangents(G, name)
 
-    def cotangents(self, G: ArrayLike, name: str = "G") -> list[Array]:
-        """G of each pair, (n_b, m_b); `name` is what errors call it."""
-        if not self.ragged:
-            return self.items_of(self.cotangent_table(G, name))
+    def _cotangents(self, G, name):
         if not isinstance(G, (list, tuple)) or len(G) != len(self.x):
             came = f"{len(G)} matrices" if isinstance(G, (list, tuple)) else f"of type {type(G).__name__}"
             raise ValueError(f"{name} is {came}; expected a list of {len(self.x)} matrices, one for each pair")
@@ -153,7 +232,7 @@ class CostPairs:
     def cotangent_table(self, G: ArrayLike, name: str = "G") -> Array:
         """(B, n, m) with the G of each pair; beyond the lengths it may hold anything."""
         if self.ragged:
-            return self.table_of(self.cotangents(G, name))
+            return self.table_of(self._cotangents(G, name))
         like = Matrices(self._zeros(self.shape), *self.lengths, self.single)
         return as_matrices(G, name=name, like=like).data
 
@@ -167,8 +246,8 @@ class CostPairs:
         like = Matrices(self._zeros((1, rows[0], columns[0])), rows, columns, True)
         return as_matrices(G, name=name, like=like).data[0]
 
-    def tangents(self, dx: ArrayLike | None, dy: ArrayLike | None) -> Any:
-        """(dx, dy) of each pair; None is a direction of zeros."""
+    def tangents(self, dx: ArrayLike | None, dy: ArrayLike | None) -> Moves:
+        """(dx, dy) laid out as the data of x and y; None is a direction of zeros."""
         if dy is not None and not self.cost.y_is_differentiable:
             raise ValueError("dy is given, but this cost has no derivative in y; expected dy=None")
         if dx is None:
@@ -178,9 +257,8 @@ class CostPairs:
         else:
             flat_x = as_direction(dx, self.x, "dx").data
         if not self.cost.y_is_differentiable:
-            return zip(_items(self.x, flat_x), [None] * len(self.x), strict=True)
-        flat_y = np.zeros_like(self.y.data) if dy is None else as_direction(dy, self.y, "dy").data
-        return zip(_items(self.x, flat_x), _items(self.y, flat_y), strict=True)
+            return flat_x, None
+        return flat_x, np.zeros_like(self.y.data) if dy is None else as_direction(dy, self.y, "dy").data
 
 
 def cost_matrix(
@@ -224,7 +302,7 @@ def cost_matrix(
            [4., 0.]])
     """
     pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
-    return pairs.tables(pairs.table_of(pairs.cost.matrix(x_b, y_b) for x_b, y_b in pairs))
+    return pairs.tables(pairs.matrix())
 
 
 def cost_vjp(
@@ -271,8 +349,7 @@ def cost_vjp(
     (array([-6., -4.]), array([10.]))
     """
     pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
-    cotangents = pairs.cotangents(G)
-    return pairs.gradients(pairs.cost.vjp(x_b, y_b, g) for (x_b, y_b), g in zip(pairs, cotangents, strict=True))
+    return pairs.vjp(pairs.cotangents(G))
 
 
 def cost_jvp(
@@ -312,9 +389,7 @@ def cost_jvp(
            [ 0.]])
     """
     pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
-    tangents = pairs.tangents(dx, dy)
-    changes = (pairs.cost.jvp(*pair, *tangent) for pair, tangent in zip(pairs, tangents, strict=True))
-    return pairs.tables(pairs.table_of(changes))
+    return pairs.tables(pairs.jvp(pairs.tangents(dx, dy)))
 
 
 def cost_hvp(
@@ -361,5 +436,4 @@ def cost_hvp(
     (array([2., 0.]), array([-2.]))
     """
     pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
-    parts = zip(pairs, pairs.cotangents(G), pairs.tangents(dx, dy), strict=True)
-    return pairs.gradients(pairs.cost.hvp(*pair, g, *tangent) for pair, g, tangent in parts)
+    return pairs.hvp(pairs.cotangents(G), pairs.tangents(dx, dy))

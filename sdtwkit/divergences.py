@@ -24,7 +24,9 @@ KINDS = ("soft", "sharp", "mean")
 # counted in mantissas and exponents, so no length overflows. At 1e300 products of gamma's low digits would be
 # subnormal, and twice as slow.
 _UNIFORM = 1e250
-_BLOCK_CELLS = 1 << 20  # tables of costs and gradients are made for so many cells at a time: they stay near the caches
+# Tables of costs and gradients are made for so many cells at a time: they stay near the caches; on a device, where each
+# block is some launches, they take some hundred megabytes.
+_BLOCK_CELLS, _DEVICE_CELLS = 1 << 20, 1 << 25
 
 
 class Term(NamedTuple):
@@ -263,7 +265,7 @@ def check_self_terms(term, shape):
 
 def check_domain(term, x, name):
     """A series aligned with itself is the second argument of the cost, too."""
-    if type(term.cost).check is Cost.check:
+    if type(term.cost).check is Cost.check or _arrays.on_device(x.data):
         return
     for b in range(len(x)):
         term.cost.check(x.item(b), x.item(b), name if x.form == "single" else f"{name}[{b}]")
@@ -282,8 +284,10 @@ def term_values(term, x, y, n_jobs=1, i=None, j=None):
         return solve(_fused(term, x, y, i, j), n_jobs)
     if i is None:
         i = j = np.arange(len(x))
-    blocks = _pair_blocks(x.lengths[i], y.lengths[j])
-    return np.concatenate([solve(_posed(_of_block(term, k), x, y, i[k], j[k]), n_jobs) for k in blocks])
+    blocks = _pair_blocks(x, y, i, j)
+    values = [solve(_posed(_of_block(term, k), x, y, i[k], j[k]), n_jobs) for k in blocks]
+    with _arrays.device_of(x.data):
+        return _arrays.namespace(x.data).concatenate(values)
 
 
 def term_value_and_grad(term, x, y, n_jobs=1, sides=_backend.BOTH):
@@ -295,9 +299,16 @@ def term_value_and_grad(term, x, y, n_jobs=1, sides=_backend.BOTH):
         solve = _backend.series_gradients if term.kind == "soft" else _backend.sharp_series_gradients
         return solve(_fused(term, x, y), n_jobs, sides)
     solve = _backend.matrix_gradients if term.kind == "soft" else _backend.sharp_matrix_gradients
+    every = np.arange(len(x))
+    if _arrays.on_device(x.data):  # all at once
+        problem = _posed(term, x, y, every, every)
+        values, gradient = solve(problem, problem.given.shape)
+        with _arrays.device_of(x.data):
+            grad_x, grad_y = term.cost.vjp(x.padded(x.data), y.padded(y.data), gradient)
+            return values, x.unpadded(grad_x), y.unpadded(grad_y)
     values, grad_x, grad_y = np.empty(len(x), x.dtype), np.zeros_like(x.data), np.zeros_like(y.data)
-    for block in _pair_blocks(x.lengths, y.lengths):
-        pairs = np.arange(block.start, block.stop)
+    for block in _pair_blocks(x, y, every, every):
+        pairs = every[block]
         problem = _posed(_of_block(term, block), x, y, pairs, pairs)
         values[block], gradient = solve(problem, problem.given.shape, n_jobs)
         for b, G in zip(pairs.tolist(), gradient, strict=True):
@@ -338,10 +349,13 @@ def _fused(term, x, y, i=None, j=None):
 # ---- costs that the kernels do not know, in tables
 
 
-def _pair_blocks(rows, columns):
+def _pair_blocks(x, y, i, j):
     """Slices of the pairs, so that a table of each is not too large."""
-    step = max(1, _BLOCK_CELLS // int(rows.max() * columns.max()))
-    return [slice(first, min(first + step, len(rows))) for first in range(0, len(rows), step)]
+    if _arrays.on_device(x.data):
+        step = max(1, _DEVICE_CELLS // (x.n_rows * y.n_rows))
+    else:
+        step = max(1, _BLOCK_CELLS // int(x.lengths[i].max() * y.lengths[j].max()))
+    return [slice(first, min(first + step, len(i))) for first in range(0, len(i), step)]
 
 
 def _of_block(term, block):
@@ -353,9 +367,20 @@ def _of_block(term, block):
 
 
 def _posed(term, x, y, i, j):
-    """The problem of pairs (x[i_k], y[j_k]), with their costs (P, n, m), zeros beyond the lengths."""
+    """The problem of pairs (x[i_k], y[j_k]), with their costs (P, n, m), whatever those are beyond the lengths."""
+    if _arrays.on_device(x.data):
+        with _arrays.device_of(x.data):
+            (x, rows), (y, columns) = _chosen(x, i), _chosen(y, j)
+            C = _arrays.namespace(x).ascontiguousarray(term.cost.matrix(x, y))
+        return _backend.Problem(term.recursion, rows, columns, C.dtype, given=C)
     rows, columns = x.lengths[i], y.lengths[j]
     C = np.zeros((len(i), rows.max(), columns.max()), x.dtype)
     for table, n, m, a, b in zip(C, rows.tolist(), columns.tolist(), i.tolist(), j.tolist(), strict=True):
         table[:n, :m] = term.cost.matrix(x.item(a), y.item(b))
     return _backend.Problem(term.recursion, rows, columns, x.dtype, given=C)
+
+
+def _chosen(x, i):
+    """Series of a device by their indices: (P, n, d), and their lengths (P,), which may lie there or not."""
+    at = _arrays.beside(i, x.data)
+    return x.padded(x.data)[at], x.lengths[at if _arrays.on_device(x.lengths) else i]

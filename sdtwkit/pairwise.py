@@ -252,8 +252,8 @@ def _fill_on_device(result, X, Y, term, debias):
             i, j = np.divmod(np.arange(rows.start * len(Y), rows.stop * len(Y)), len(Y))
             if triangular:
                 i, j = i[j >= i], j[j >= i]
-            i, j = arrays.asarray(i), arrays.asarray(j)
             values = divergences.term_values(term, X, Y, i=i, j=j)
+            i, j = arrays.asarray(i), arrays.asarray(j)
             if debias:
                 values -= x_half[i] + y_half[j]
             result[i, j] = values

@@ -33,7 +33,7 @@ class Call:
         if self.given_costs:
             given = pairs.x.data
         elif not self.fused:
-            given = pairs.table_of(pairs.cost.matrix(x_b, y_b) for x_b, y_b in pairs)
+            given = pairs.matrix()
         if prior is not None:
             prior = _arrays.as_prior(prior, self.shape, rows, columns, pairs.dtype)
             given = prior if given is None else given + prior
@@ -67,13 +67,7 @@ class Call:
 
     def pull_back(self, flat):
         """d value / d C (B, n, m) -> gradients of the series; of given costs itself: it is 0 where they are +inf."""
-        pairs = self.pairs
-        if self.given_costs:
-            return pairs.x.like(flat), None
-        return pairs.gradients(
-            pairs.cost.vjp(x_b, y_b, np.ascontiguousarray(G))
-            for (x_b, y_b), G in zip(pairs, pairs.items_of(flat), strict=True)
-        )
+        return (self.pairs.x.like(flat), None) if self.given_costs else self.pairs.vjp(flat)
 
 
 def dtw(
@@ -465,20 +459,9 @@ def soft_dtw_hvp(
         gamma, regularizer, step_weights=step_weights, window=window, open_begin=open_begin, open_end=open_end
     )
     call = Call(x, y, cost, recursion, prior, x_lengths, y_lengths, n_jobs)
-    pairs, cost = call.pairs, call.pairs.cost
-    if _arrays.on_device(pairs.x.data):
-        raise _words.not_on_device("soft_dtw_hvp")
-    moves = list(pairs.tangents(dx, dy))
-    direction = pairs.table_of(cost.jvp(*xy, *move) for xy, move in zip(pairs, moves, strict=True))
-    _, _, gradient, product = _backend.products(call.problem, direction, call.n_jobs)
-
-    def terms():
-        for xy, move, H, M in zip(pairs, moves, pairs.items_of(gradient), pairs.items_of(product), strict=True):
-            first = cost.vjp(*xy, np.ascontiguousarray(M))
-            second = cost.hvp(*xy, np.ascontiguousarray(H), *move)
-            yield tuple(None if a is None else a + b for a, b in zip(first, second, strict=True))
-
-    return pairs.gradients(terms())
+    moves = call.pairs.tangents(dx, dy)
+    _, _, gradient, product = _backend.products(call.problem, call.pairs.jvp(moves), call.n_jobs)
+    return call.pairs.moved_vjp(gradient, moves, product)
 
 
 # ---- search

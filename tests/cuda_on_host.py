@@ -122,7 +122,13 @@ class Device:
         Device.current = self.before
 
 
-class Array:
+# What NumPy hands over to CuPy, of which the package uses these.
+UFUNCS = set("absolute add subtract multiply divide true_divide negative sqrt exp log1p expm1 sign maximum".split())
+UFUNCS |= set("less less_equal greater greater_equal equal not_equal bitwise_or bitwise_and invert isfinite".split())
+FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.stack}
+
+
+class Array(np.lib.mixins.NDArrayOperatorsMixin):
     """What the package uses of cupy.ndarray, around a NumPy array that nobody else may see."""
 
     __array_priority__ = 100
@@ -137,12 +143,26 @@ class Array:
     ndim = property(lambda self: self._hidden.ndim)
     size = property(lambda self: self._hidden.size)
     data = property(lambda self: Pointer(self._hidden.ctypes.data))
+    T = property(lambda self: self.swapaxes(-1, -2))
 
     def __len__(self):
         return len(self._hidden)
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed.")
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=(), **options):
+        assert method == "__call__"
+        assert ufunc.__name__ in UFUNCS, f"does CuPy have {ufunc}?"
+        for value in inputs:
+            if isinstance(value, np.ndarray):
+                raise TypeError(f"Unsupported type {type(value)}")
+        result = ufunc(*map(_bare, inputs), out=tuple(map(_bare, out)) or None, **options)
+        return out[0] if out else Array(np.asarray(result), self.device.id)
+
+    def __array_function__(self, function, types, args, options):
+        assert function in FUNCTIONS, f"does CuPy have {function}?"
+        return Array(function(*map(_bare, args), **options), self.device.id)
 
     def __bool__(self):
         raise AssertionError("this would wait for the device")
@@ -155,39 +175,32 @@ class Array:
     def get(self):
         return self._hidden.copy()
 
-    def reshape(self, *shape):
-        return Array(self._hidden.reshape(*shape), self.device.id)
-
     def astype(self, dtype, copy=True):
         with np.errstate(over="ignore"):
             return Array(self._hidden.astype(dtype, copy=copy), self.device.id)
 
     def __getitem__(self, key):
+        for part in key if isinstance(key, tuple) else (key,):
+            assert not (isinstance(part, Array) and part.dtype == bool), "this would wait for the device"
+            assert not isinstance(part, np.ndarray), "an index would be sent to the device"
         return Array(np.asarray(self._hidden[_bare(key)]), self.device.id)
 
     def __setitem__(self, key, value):
+        assert not isinstance(value, np.ndarray), "CuPy refuses NumPy arrays"
         self._hidden[_bare(key)] = _bare(value)
 
-    def __eq__(self, other):
-        return Array(self._hidden == _bare(other), self.device.id)
-
-    def _combine(self, other, operation):
-        return Array(operation(self._hidden, _bare(other)), self.device.id)
-
-    __add__ = __radd__ = lambda self, other: self._combine(other, np.add)
-    __mul__ = __rmul__ = lambda self, other: self._combine(other, np.multiply)
-
-    def __isub__(self, other):
-        self._hidden -= _bare(other)
-        return self
-
-    def copy(self):
-        return Array(self._hidden.copy(), self.device.id)
-
-    def __gt__(self, other):
-        return Array(self._hidden > _bare(other), self.device.id)
-
     __hash__ = None
+
+
+def _method(name):
+    def method(self, *args, **options):
+        return Array(np.asarray(getattr(self._hidden, name)(*map(_bare, args), **options)), self.device.id)
+
+    return method
+
+
+for _name in ("all", "any", "argmin", "copy", "max", "mean", "min", "ravel", "reshape", "sum", "swapaxes"):
+    setattr(Array, _name, _method(_name))
 
 
 def _bare(value):
@@ -229,7 +242,8 @@ def cupy_on(*hosts):
     cupy.zeros = _here(lambda shape, dtype=float: np.zeros(shape, dtype))
     cupy.asarray = cupy.ascontiguousarray = _here(lambda array, dtype=None: np.array(array, dtype, order="C", ndmin=1))
     cupy.argwhere = _here(np.argwhere)
-    cupy.broadcast_to, cupy.concatenate = _here(np.broadcast_to), _here(np.concatenate)
+    for name in ("arange", "broadcast_to", "concatenate", "interp", "isfinite", "stack", "take_along_axis", "where"):
+        setattr(cupy, name, _here(getattr(np, name)))
     cupy.fill_diagonal = lambda array, value: np.fill_diagonal(_bare(array), value)
     cupy.asnumpy = lambda array: array.get()
     return cupy

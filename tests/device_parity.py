@@ -4,6 +4,7 @@ import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
 import sdtwkit
+from sdtwkit import _adapters
 from sdtwkit.dp import AlignmentDP
 
 REGULARIZERS = ("entropy", "l2", None)
@@ -16,6 +17,7 @@ OPTIONS = {
     "everything": {"window": 3, "step_weights": (0.5, 2.0, 1.5), "open_begin": True, "open_end": True},
 }
 COSTS = ("sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "huber", "neg_dot")
+TABLE_COSTS = ("cosine", "bce", "log_half_sqeuclidean")  # which no kernel knows
 # One cell; less than a strip; a whole strip; one row more; three strips, with more than one block of steps.
 SHAPES = ((1, 1), (1, 7), (5, 3), (32, 20), (33, 40), (70, 45))
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
@@ -78,38 +80,87 @@ def random_series(rng, n, m, d, dtype):
     return x, y, {"x_lengths": rows, "y_lengths": columns}
 
 
-def check_series(cupy, rng, dtype, cost, options, shape, d=2, gamma=0.6):
-    """The functions of pairs of series, on a ragged batch padded and as lists."""
+def alike(got, expected, dtype):
+    """`close` for whatever a function returns: arrays, lists and tuples of them, None."""
+    if isinstance(expected, list | tuple):
+        for one, right in zip(got, expected, strict=True):
+            alike(one, right, dtype)
+    elif expected is None:
+        assert got is None
+    else:
+        close(got, expected, dtype)
+
+
+def on_device(cupy, value):
+    """Arrays, or lists and tuples of them, on the device."""
+    return (
+        type(value)(on_device(cupy, one) for one in value) if isinstance(value, list | tuple) else cupy.asarray(value)
+    )
+
+
+def lists(padded, lengths):
+    """The series of a padded array."""
+    return [item[:k] for item, k in zip(padded, lengths, strict=True)]
+
+
+def forms_of_pairs(rng, shape, d, dtype):
+    """A ragged batch with directions and a cotangent: padded, as lists, and its first pair alone -> (arrays, lengths).
+
+    arrays : x, y, dx, dy, G.
+    """
     x, y, lengths = random_series(rng, *shape, d, dtype)
-    options = {"gamma": gamma, "cost": cost, **options}
+    dx, dy = (rng.normal(size=a.shape).astype(dtype) for a in (x, y))
+    rows, columns = lengths.values()
     G = rng.normal(size=(3, *shape)).astype(dtype)
+    ragged = [g[:n, :m] for g, n, m in zip(G, rows, columns, strict=True)]
+    yield (x, y, dx, dy, G), lengths
+    yield (lists(x, rows), lists(y, columns), lists(dx, rows), lists(dy, columns), ragged), {}
+    yield (x[0], y[0], dx[0], dy[0], G[0]), {}
 
-    def lists(a, sizes):
-        return [item[:k] for item, k in zip(a, sizes, strict=True)]
 
-    xs, ys = lists(x, lengths["x_lengths"]), lists(y, lengths["y_lengths"])
-    for a, b, ends in ((x, y, lengths), (xs, ys, {})):
-        on_device = [[cupy.asarray(item) for item in s] if isinstance(s, list) else cupy.asarray(s) for s in (a, b)]
-        G_ab = [item[: len(p), : len(q)] for item, p, q in zip(G, a, b, strict=True)] if a is xs else G
-        G_device = [cupy.asarray(item) for item in G_ab] if a is xs else cupy.asarray(G)
-        for function, *more in (
-            (sdtwkit.soft_dtw,),
-            (sdtwkit.soft_dtw_value_and_grad,),
-            (sdtwkit.soft_dtw_alignment,),
-            (sdtwkit.soft_dtw_alignment_vjp, G_ab, G_device),
+def check_series(cupy, rng, dtype, cost, options, shape, d=2, gamma=0.6):
+    """The functions of pairs of series, in all their forms."""
+    options = {"gamma": gamma, "cost": cost, **options}
+    for arrays, lengths in forms_of_pairs(rng, shape, d, dtype):
+        if cost == "bce":
+            arrays = (arrays[0], targets(arrays[1]), *arrays[2:])
+        x, y, dx, dy, G = arrays
+        for function, *given in (
+            (sdtwkit.soft_dtw, x, y),
+            (sdtwkit.soft_dtw_value_and_grad, x, y),
+            (sdtwkit.soft_dtw_alignment, x, y),
+            (sdtwkit.soft_dtw_alignment_vjp, x, y, G),
+            (sdtwkit.soft_dtw_hvp, x, y, dx, dy),
         ):
-            expected = function(a, b, *more[:1], **options, **ends)
-            got = function(*on_device, *more[1:], **options, **ends)
-            parts = zip(got, expected, strict=True) if isinstance(expected, tuple) else [(got, expected)]
-            for result, answer in parts:
-                items = zip(result, answer, strict=True) if isinstance(answer, list) else [(result, answer)]
-                for item, right in items:
-                    close(item, right, dtype)
+            got = function(*on_device(cupy, given), **options, **lengths)
+            alike(got, function(*given, **options, **lengths), dtype)
+
+
+def targets(y):
+    """Numbers in [0, 1], as cost "bce" wants them."""
+    return [targets(item) for item in y] if isinstance(y, list) else np.where(np.isnan(y), y, 1 / (1 + np.exp(-y)))
+
+
+def check_local_costs(cupy, rng, dtype, cost, shape, d=3):
+    """Costs and their derivatives, outside of an alignment."""
+    for arrays, lengths in forms_of_pairs(rng, shape, d, dtype):
+        if cost == "bce":
+            arrays = (arrays[0], targets(arrays[1]), *arrays[2:])
+        x, y, dx, dy, G = arrays
+        for function, *given in (
+            (sdtwkit.costs.cost_matrix, x, y),
+            (sdtwkit.costs.cost_vjp, x, y, G),
+            (sdtwkit.costs.cost_jvp, x, y, dx, dy),
+            (sdtwkit.costs.cost_hvp, x, y, G, dx, dy),
+        ):
+            alike(function(*on_device(cupy, given), cost, **lengths), function(*given, cost, **lengths), dtype)
 
 
 def check_collections(cupy, rng, dtype, options, kind="soft"):
     """Divergences of pairs, and matrices of all pairs."""
     x, y, lengths = random_series(rng, 20, 35, 2, dtype)
+    if options.get("cost") == "bce":
+        x, y = targets(x), targets(y)
     xs = [a[:k] for a, k in zip(x, lengths["x_lengths"], strict=True)]
     ys = [a[:k] for a, k in zip(y, lengths["y_lengths"], strict=True)][:2]
     device_x, device_y = cupy.asarray(x), cupy.asarray(y)
@@ -126,6 +177,11 @@ def check_collections(cupy, rng, dtype, options, kind="soft"):
         sdtwkit.soft_dtw_divergence(x, y, **divergence, **lengths),
         dtype,
     )
+    dx, dy = rng.normal(size=x.shape).astype(dtype), rng.normal(size=y.shape).astype(dtype)
+    if kind == "soft":
+        some = {**options, "gamma": 0.5, **lengths}
+        got = _adapters.hvp(True, device_x, device_y, cupy.asarray(dx), cupy.asarray(dy), **some)
+        alike(got, _adapters.hvp(True, x, y, dx, dy, **some), dtype)
     for function, some in (
         (sdtwkit.cdist_soft_dtw, options),
         (sdtwkit.cdist_dtw, options),

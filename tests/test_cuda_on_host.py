@@ -21,8 +21,10 @@ from device_parity import (
     OPTIONS,
     REGULARIZERS,
     SHAPES,
+    TABLE_COSTS,
     check_collections,
     check_given_costs,
+    check_local_costs,
     check_paths,
     check_series,
     close,
@@ -88,6 +90,20 @@ def test_fused_squared_euclidean(cupy, host, rng, dtype, regularizer):
         check_series(cupy, rng, dtype, "sqeuclidean", {**options, "regularizer": regularizer}, (35, 20))
 
 
+@pytest.mark.parametrize("cost", TABLE_COSTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_costs_in_tables(cupy, host, rng, dtype, cost):
+    for k, options in enumerate(OPTIONS.values()):
+        host.order = k % 3
+        check_series(cupy, rng, dtype, cost, options, (35, 20))
+
+
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_local_costs(cupy, rng, dtype, cost):
+    check_local_costs(cupy, rng, dtype, cost, (9, 5))
+
+
 def test_paths(cupy, rng):
     check_paths(cupy, rng)
 
@@ -95,7 +111,8 @@ def test_paths(cupy, rng):
 @pytest.mark.parametrize("kind", ["soft", "sharp", "mean"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_divergences_and_matrices(cupy, rng, dtype, kind):
-    check_collections(cupy, rng, dtype, {"window": 4}, kind)
+    for cost in ("half_sqeuclidean", "cosine", "bce"):
+        check_collections(cupy, rng, dtype, {"window": 4, "cost": cost}, kind)
 
 
 def test_masks_of_the_host_and_of_the_device(cupy, rng):
@@ -220,6 +237,15 @@ def test_results_do_not_depend_on_who_computes_them(cupy, host, monkeypatch, rng
 # ---- wrong arguments
 
 
+class Mine:
+    """A cost of the user's, never called."""
+
+    def matrix(self, x, y):
+        raise AssertionError
+
+    vjp = jvp = matrix
+
+
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
@@ -227,9 +253,11 @@ def test_results_do_not_depend_on_who_computes_them(cupy, host, monkeypatch, rng
         (lambda C, xp: AlignmentDP().sample(C, 2), "drawing paths is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.dp.ChainDP().value(C), "taking theta from a device is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw_barycenter(C), "this treatment of X is not available for CuPy arrays"),
-        (lambda C, xp: sdtwkit.soft_dtw(C, C, cost="cosine"), "this cost is not available for CuPy arrays"),
+        (lambda C, xp: sdtwkit.soft_dtw(C, C[:, :1], cost="nll"), "cost 'nll' is not available for CuPy arrays"),
+        (lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
+        (lambda C, xp: sdtwkit.cdist_soft_dtw(C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw(C, C.get()), "y is no CuPy array, the arrays it belongs to are CuPy arrays"),
-        (lambda C, xp: sdtwkit.costs.cost_matrix(C, C), "a local cost outside of an alignment is not available"),
+        (lambda C, xp: sdtwkit.soft_dtw_hvp(C, C, C.get()), "dx is no CuPy array"),
         (lambda C, xp: sdtwkit.dec_dtw(C, C), "dec_dtw is not available for CuPy arrays"),
         (lambda C, xp: AlignmentDP().hvp(C, np.ones(C.shape)), "direction is no CuPy array"),
         (lambda C, xp: AlignmentDP().hvp(C.get(), C), "direction is a CuPy array"),

@@ -11,8 +11,10 @@ from device_parity import (
     OPTIONS,
     REGULARIZERS,
     SHAPES,
+    TABLE_COSTS,
     check_collections,
     check_given_costs,
+    check_local_costs,
     check_paths,
     check_series,
     close,
@@ -43,11 +45,17 @@ def test_given_costs(rng, dtype, regularizer, options):
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize("cost", COSTS)
-def test_fused_costs(rng, cost, dtype, regularizer):
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+def test_series(rng, cost, dtype, regularizer):
     for options in OPTIONS.values():
         for shape in ((5, 3), (33, 40), (150, 100)):
             check_series(cupy, rng, dtype, cost, {**options, "regularizer": regularizer}, shape, d=3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+def test_local_costs(rng, cost, dtype):
+    check_local_costs(cupy, rng, dtype, cost, (150, 100))
 
 
 def test_paths(rng):
@@ -57,7 +65,8 @@ def test_paths(rng):
 @pytest.mark.parametrize("kind", ["soft", "sharp", "mean"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_divergences_and_matrices(rng, dtype, kind):
-    check_collections(cupy, rng, dtype, {}, kind)
+    for cost in ("half_sqeuclidean", "cosine", "bce"):
+        check_collections(cupy, rng, dtype, {"cost": cost}, kind)
 
 
 @pytest.mark.parametrize("gamma", [1e-8, 1e-3, 1.0, 1e3, 1e8])
