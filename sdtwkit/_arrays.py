@@ -551,9 +551,7 @@ def as_matrices(C, x_lengths=None, y_lengths=None, *, name="C", like=None, dtype
     `like` : the Matrices that C is a direction or a cotangent of. Shape, lengths and dtype are theirs, and C must be
     finite within the lengths.
     """
-    array = _read(C, name, device=True)
-    if like is not None and on_device(array) != on_device(like.data):
-        raise mixed_devices(name, on_device(array))
+    array = _read(C, name, device=True) if like is None else _read_beside(C, like.data, name)
     if like is not None and array.shape != like.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {like.shape}, that of the costs it belongs to")
     if not 2 <= array.ndim <= 3 or 0 in array.shape:
@@ -685,7 +683,7 @@ def as_potentials(theta, lengths=None):
     """
     if isinstance(theta, tuple):
         return _as_pair(theta, lengths)
-    array = _read(theta, "theta")
+    array = _read(theta, "theta", device=True)
     shape = array.shape
     if not 3 <= array.ndim <= 4 or 0 in shape or shape[-1] != shape[-2]:
         raise ValueError(
@@ -706,7 +704,8 @@ def _as_pair(pair, lengths):
 
 def as_unary_and_transition(unary, transition):
     """-> arrays (T, S) or (B, T, S) and (S, S), in their own dtypes; the transition finite or -inf."""
-    unary, transition = _read(unary, "unary"), _read(transition, "transition")
+    unary, transition = _read(unary, "unary", device=True), _read(transition, "transition", device=True)
+    check_one_place((unary, transition), ("unary", "transition"))
     if not 2 <= unary.ndim <= 3 or 0 in unary.shape:
         raise ValueError(f"unary has shape {unary.shape}; expected (T, S) or (B, T, S), at least 1 each")
     S = unary.shape[-1]
@@ -722,11 +721,18 @@ def _as_potentials(array, transition, ndim, dtype, lengths, name):
     steps = _equal(*data.shape[:2])
     if lengths is not None:
         steps = _check_lengths(lengths, steps, single, name, "lengths", unit="steps")
+        if on_device(steps):
+            check_one_place((data, steps), (name, "lengths"))
     return Potentials(data, transition, steps, single, name)
 
 
 def check_scores(array, name, axes):
-    """Refuse NaN and +inf, saying where the first is; `axes` name the axes of the array."""
+    """Refuse NaN and +inf, saying where the first is; `axes` name the axes of the array.
+
+    An array on a device is taken at its word, as by `_all_finite`.
+    """
+    if on_device(array):
+        return
     wrong = ~(array < np.inf)
     if wrong.any():
         at = np.unravel_index(np.argmax(wrong), array.shape)
@@ -735,7 +741,9 @@ def check_scores(array, name, axes):
 
 
 def check_potentials(potentials):
-    """Refuse the first NaN or +inf within the lengths."""
+    """Refuse the first NaN or +inf within the lengths, as `check_scores` does."""
+    if on_device(potentials.data):
+        return
     axes = ("step", "state") if potentials.transition is not None else ("step", "into state", "from state")
     for b, length in enumerate(potentials.lengths.tolist()):
         name = potentials.name if potentials.single else f"{potentials.name}[{b}]"
@@ -749,7 +757,7 @@ def as_potential_direction(value, potentials, name):
     if not isinstance(value, tuple) or len(value) != 2:
         raise TypeError(f"{name} is {brief(value)}; expected a tuple as theta is one: (unary, transition)")
     unary = _as_direction_of(value[0], potentials, f"{name}[0]")
-    transition = _read(value[1], f"{name}[1]")
+    transition = _read_beside(value[1], potentials.data, f"{name}[1]")
     if transition.shape != potentials.transition.shape:
         raise ValueError(
             f"{name}[1] has shape {transition.shape}; expected {potentials.transition.shape}, that of the transition"
@@ -762,8 +770,16 @@ def as_marginal_cotangent(value, potentials, name="cotangent"):
     return _as_direction_of(value, potentials, name)
 
 
+def _read_beside(value, other, name):
+    """A real array that lies where the other does."""
+    array = _read(value, name, device=True)
+    if on_device(array) != on_device(other):
+        raise mixed_devices(name, on_device(array))
+    return array
+
+
 def _as_direction_of(value, potentials, name):
-    array = _read(value, name)
+    array = _read_beside(value, potentials.data, name)
     if array.shape != potentials.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {potentials.shape}, that of {potentials.name}")
     data = _kernel_ready(array.reshape(potentials.data.shape), potentials.dtype)
@@ -774,6 +790,8 @@ def _as_direction_of(value, potentials, name):
 
 
 def _check_direction(array, name):
+    if on_device(array):
+        return array
     wrong = ~isfinite(array)
     if wrong.any():
         at = np.unravel_index(np.argmax(wrong), array.shape)
@@ -782,13 +800,14 @@ def _check_direction(array, name):
     return array
 
 
-def as_start_scores(start, dtype, S):
-    """(S,) of `dtype`, finite or -inf."""
-    start = _read(start, "start")
+def as_start_scores(start, like):
+    """(S,) beside the potentials `like` (..., S, S) and of their dtype, finite or -inf."""
+    S = like.shape[-1]
+    start = _read_beside(start, like, "start")
     if start.shape != (S,):
         raise ValueError(f"start has shape {start.shape}; expected {(S,)}, one score for each state")
     check_scores(start, "start", ("state",))
-    return start.astype(dtype)
+    return start.astype(like.dtype)
 
 
 # ---- graphs

@@ -427,6 +427,11 @@ class ChainProblem(NamedTuple):
     gamma: float
     n_jobs: int
 
+    @property
+    def arrays(self):
+        """The namespace of the potentials, and so of the results."""
+        return _arrays.namespace(self.potentials.data)
+
 
 def chain_values(problem):
     """(B,) values; -inf where no sequence is admissible."""
@@ -439,10 +444,11 @@ def chain_gradients(problem, marginals_alone=False):
     marginals_alone : not the transition's.
     """
     data, transition = problem.potentials.data, problem.potentials.transition
+    zeros = problem.arrays.zeros
 
     def want(request, dtype):
-        gradient = np.zeros(data.shape, dtype)
-        total = None if transition is None or marginals_alone else np.zeros(transition.shape)
+        gradient = zeros(data.shape, dtype)
+        total = None if transition is None or marginals_alone else zeros(transition.shape)
         request.want_gradient(gradient, total)
         return gradient, total
 
@@ -450,13 +456,17 @@ def chain_gradients(problem, marginals_alone=False):
 
 
 def chain_products(problem, direction, transition_direction):
-    """(B,) slopes <gradient, direction>, and the Hessian product, laid out as `chain_gradients` says."""
+    """(B,) slopes <gradient, direction>, and the Hessian product, laid out as `chain_gradients` says.
+
+    transition_direction : None for zeros.
+    """
     data, transition = problem.potentials.data, problem.potentials.transition
+    zeros = problem.arrays.zeros
 
     def want(request, dtype):
-        slope, product = np.zeros(len(data)), np.zeros(data.shape, dtype)
-        turned, total = (None, None) if transition is None else (transition_direction, np.zeros(transition.shape))
-        turned = None if turned is None else turned.astype(dtype, copy=False)
+        slope, product = zeros(len(data)), zeros(data.shape, dtype)
+        total = None if transition is None else zeros(transition.shape)
+        turned = None if transition_direction is None else transition_direction.astype(dtype, copy=False)
         request.want_product(direction.astype(dtype, copy=False), turned, slope, product, total)
         return slope, product, total
 
@@ -465,39 +475,44 @@ def chain_products(problem, direction, transition_direction):
 
 def chain_paths(problem, samples=0, seed=0):
     """(B, max(samples, 1), T) states of the best sequences (samples=0, hard operator) or of draws; (B,) values."""
-    paths = np.zeros((len(problem.potentials), max(samples, 1), problem.potentials.data.shape[1]), dtype=np.int64)
+    shape = (len(problem.potentials), max(samples, 1), problem.potentials.data.shape[1])
 
     def want(request, dtype):
+        paths = problem.arrays.zeros(shape, np.int64)
         request.want_paths(samples, seed, paths)
-        return ()
+        return (paths,)
 
-    value = _solve_chains(problem, want)[0]
+    value, paths = _solve_chains(problem, want)
     return paths, value
 
 
 def _solve_chains(problem, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
     given, gamma = problem.potentials, problem.gamma
+    engine = _chains
+    if problem.arrays is not np:
+        from ._cuda import chain as engine
     n_threads = threads(problem.n_jobs)
     narrow = given.dtype == _SINGLE and 1e-30 < gamma < 1e30
-    for dtype in (_SINGLE, _DOUBLE) if narrow else (_DOUBLE,):
-        data, transition = (
-            part if part is None else part.astype(dtype, copy=False) for part in (given.data, given.transition)
+    with _arrays.device_of(given.data):  # where results are allocated and kernels launched
+        for dtype in (_SINGLE, _DOUBLE) if narrow else (_DOUBLE,):
+            data, transition = (
+                part if part is None else part.astype(dtype, copy=False) for part in (given.data, given.transition)
+            )
+            request = engine.Request(
+                dtype == _SINGLE, given.lengths, _OPERATORS[problem.regularizer], gamma, data, transition
+            )
+            outputs = want(request, dtype)
+            value = problem.arrays.empty(len(data))
+            if request.run(value, n_threads, level()) == _kernels.DONE:
+                break
+            _arrays.check_potentials(given)  # the common reason; else the range of dtype is too small
+        else:
+            raise _words.potentials_overflow()
+        return tuple(
+            array if array is None or array.dtype in (given.dtype, np.int64) else _arrays.narrowed(array, given.dtype)
+            for array in (value, *outputs)
         )
-        request = _chains.Request(
-            dtype == _SINGLE, given.lengths, _OPERATORS[problem.regularizer], gamma, data, transition
-        )
-        outputs = want(request, dtype)
-        value = np.empty(len(data))
-        if request.run(value, n_threads, level()) == _kernels.DONE:
-            break
-        _arrays.check_potentials(given)  # the common reason; else the range of dtype is too small
-    else:
-        raise _words.potentials_overflow()
-    return tuple(
-        array if array is None or array.dtype == given.dtype else _arrays.narrowed(array, given.dtype)
-        for array in (value, *outputs)
-    )
 
 
 def shortest_paths(first, source, regularizer, gamma, costs, direction=None):

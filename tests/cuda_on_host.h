@@ -61,7 +61,8 @@ struct Block {
   std::map<void*, Store> stores;
   std::vector<Warp> warps;
   unsigned arrived = 0;
-  long barriers = 0;  // that all threads have reached
+  long barriers = 0;              // that all threads have reached
+  bool any[2] = {false, false};   // whether a thread said so, at this barrier and the next
   std::map<int, std::shared_ptr<void>> shared;  // by the line of the declaration
 };
 struct Fiber {
@@ -83,6 +84,8 @@ static std::string failure;
 static long idle;  // turns since anything happened
 static int order;  // 0: forwards, 1: backwards, 2: at random
 static std::mt19937 chance;
+static int burst;          // turns that belong to the warp of fiber `ahead`
+static std::size_t ahead;
 
 inline Fiber& me() { return fibers[running]; }
 inline Block& my_block() { return blocks[me().block]; }
@@ -103,7 +106,13 @@ inline void enter(std::size_t next) {
 }
 inline std::size_t next_fiber() {
   const std::size_t n = fibers.size();
-  if (order == 2) {
+  if (order == 2) {  // now and then a warp runs ahead as far as it can
+    if (burst == 0 && chance() % 256 == 0) burst = 2000, ahead = chance() % (n / kLanes) * kLanes;
+    for (std::size_t step = 1; burst > 0 && step <= kLanes; ++step) {
+      const std::size_t k = ahead + (running + step) % kLanes;
+      if (!fibers[k].done) return --burst, k;
+    }
+    burst = 0;
     for (int tries = 0; tries < 64; ++tries) {
       const std::size_t k = chance() % n;
       if (!fibers[k].done) return k;
@@ -173,13 +182,17 @@ inline const std::uint64_t* meet(const char* kind, std::uint64_t number) {
   return w.slots[side];
 }
 
-// All threads of the block meet.
-inline void meet_block() {
+// All threads of the block meet; returns whether x is true of any.
+inline bool meet_block(bool x) {
   Block& block = my_block();
   const long barrier = ++me().epoch.block;
   ++me().epoch.any;
-  if (++block.arrived == blockDim.x) block.arrived = 0, block.barriers = barrier, idle = 0;
+  bool& any = block.any[barrier & 1];
+  any |= x;
+  if (++block.arrived == blockDim.x)
+    block.arrived = 0, block.barriers = barrier, block.any[~barrier & 1] = false, idle = 0;
   while (block.barriers < barrier) yield();
+  return any;
 }
 
 // Shared memory that knows who touched it last.
@@ -245,7 +258,7 @@ template <class T> SharedArray<T> shared_array(int line, long count) {
 
 // Runs a launch; returns what went wrong, or nothing.
 inline std::string launch(unsigned n_blocks, unsigned threads, int how, unsigned seed, std::function<void()> kernel) {
-  order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0;
+  order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0, burst = 0;
   gridDim = {n_blocks}, blockDim = {threads};
   blocks.assign(n_blocks, Block());
   for (Block& block : blocks) block.warps.resize(threads / kLanes);
@@ -306,7 +319,12 @@ inline void __syncwarp() {
   cuda_on_host::meet("__syncwarp", 0);
   ++cuda_on_host::me().epoch.any;
 }
-inline void __syncthreads() { cuda_on_host::meet_block(); }
+inline int __any_sync(unsigned, int x) {
+  const auto* numbers = cuda_on_host::meet("__any_sync", x != 0);
+  return std::any_of(numbers, numbers + 32, [](std::uint64_t number) { return number != 0; });
+}
+inline void __syncthreads() { cuda_on_host::meet_block(false); }
+inline int __syncthreads_or(int x) { return cuda_on_host::meet_block(x != 0); }
 inline void __threadfence() { cuda_on_host::flush(cuda_on_host::my_block(), &cuda_on_host::me()); }
 inline void __nanosleep(unsigned) { cuda_on_host::yield(); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) { return cuda_on_host::idle = 0, (*p += x) - x; }

@@ -10,11 +10,13 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sdtwkit._cuda import kernels
 
@@ -99,6 +101,24 @@ class Host:
         failure = self._library(library)(name.encode(), arguments.ctypes.data, blocks, block[0], self.order, self.seed)
         if failure:
             raise KernelFailure(f"{name}: {failure.decode()}")
+
+
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover")
+
+
+def sanitized(script):
+    """Run a script in a process that AddressSanitizer watches; at its end it prints "sanitized"."""
+    library = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True).stdout.strip()
+    if not os.path.isabs(library):
+        pytest.skip("libasan is not installed")
+    environment = os.environ | {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "PYTHONMALLOC": "malloc",
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    script = "import sys\n" + textwrap.dedent(script) + '\nprint("sanitized")\n'
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=300)
 
 
 class Pointer:

@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import sdtwkit
 from sdtwkit import _adapters
-from sdtwkit.dp import AlignmentDP
+from sdtwkit.dp import AlignmentDP, ChainDP
 
 REGULARIZERS = ("entropy", "l2", None)
 DTYPES = (np.float64, np.float32)
@@ -199,3 +199,59 @@ def extreme_costs(rng, dtype):
     C[rng.random(C.shape) < 0.1] = np.inf
     C[:, 0, 0] = C[:, -1, -1] = 1.0
     return C.astype(dtype)
+
+
+# ---- chains
+
+# (steps, states): one of each; rows that share a warp; a warp a row; more candidates than lanes, more rows than warps.
+CHAINS = ((1, 1), (1, 3), (7, 1), (9, 2), (6, 5), (5, 16), (4, 33), (3, 70))
+
+
+def random_chains(rng, T, S, dtype, pair):
+    """Potentials of three chains with forbidden moves, a direction, lengths; NaN lies beyond these."""
+    lengths = np.array([T, max(1, T - 2), (T + 1) // 2])
+
+    def array(*shape):
+        return rng.normal(size=shape).astype(dtype)
+
+    step = (S,) if pair else (S, S)
+    theta, direction = array(3, T, *step), array(3, T, *step)
+    if S > 2:
+        theta[1][rng.random(theta.shape[1:]) < 0.2] = -np.inf
+    for b, length in enumerate(lengths):
+        theta[b, length:] = np.nan
+    if not pair:
+        return theta, direction, {"lengths": lengths}
+    transition, turned = array(S, S), array(S, S)
+    if S > 2:
+        transition[rng.random((S, S)) < 0.1] = -np.inf
+    return (theta, transition), (direction, turned), {"lengths": lengths}
+
+
+def parts(result):
+    """All arrays of a result of nested tuples."""
+    return [part for item in result for part in parts(item)] if isinstance(result, tuple) else [result]
+
+
+def check_chains(cupy, rng, dtype, regularizer, pair, shape, gamma=0.6):
+    """All of ChainDP on one ragged batch."""
+    theta, direction, lengths = random_chains(rng, *shape, dtype, pair)
+    cotangent = rng.normal(size=(theta[0] if pair else theta).shape).astype(dtype)
+    dp = ChainDP(gamma, regularizer=regularizer)
+    there = on_device(cupy, theta)
+    for method, *more in (
+        ("value",),
+        ("value_and_grad",),
+        ("marginals",),
+        ("hvp", direction),
+        ("marginals_vjp", cotangent),
+    ):
+        expected = getattr(dp, method)(theta, *more, **lengths)
+        got = getattr(dp, method)(there, *(on_device(cupy, value) for value in more), **lengths)
+        for result, answer in zip(parts(got), parts(expected), strict=True):
+            close(result, answer, dtype)
+    states, values = dp.decode(theta, **lengths)
+    device_states, device_values = dp.decode(there, **lengths)
+    close(device_values, values, dtype)
+    for got, expected in zip(device_states, states, strict=True):
+        assert_array_equal(got.get(), expected)

@@ -2,7 +2,8 @@
 
 NVRTC comes with the extra [gpu] (or [gpu12]); it needs neither a driver nor a device. All kernels of given costs are
 compiled for all architectures; of those with a fused cost, which differ from them in a few lines, some flags and one
-architecture for each cost and operator, or with SDTWKIT_COMPILE=all in the environment everything: half an hour.
+architecture for each cost and operator; of chains and CTC each kernel for one architecture; with SDTWKIT_COMPILE=all in
+the environment everything for all of them: half an hour.
 """
 
 import os
@@ -11,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit._cuda import alignment, kernels
+from sdtwkit._cuda import alignment, chain, kernels
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -47,8 +48,8 @@ def spills(log):
     return [int(a) + int(b) for a, b in re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)]
 
 
-def check(names, architecture):
-    log = compile_text(alignment.FILE.program(names), architecture)
+def check(names, architecture, file=alignment.FILE):
+    log = compile_text(file.program(names), architecture)
     assert spills(log) == [0] * len(names), log
     assert not re.search(r"\(\d+\): warning", log), log
     # More static shared memory than 48 KB could not be launched.
@@ -78,6 +79,15 @@ def test_kernels_for_series(cost, operator):
         return
     turn = ALL_OPERATORS.index(operator) + alignment.COSTS.index(cost)
     check(list(some_names(operator, cost)), ARCHITECTURES[turn % len(ARCHITECTURES)])
+
+
+@pytest.mark.parametrize("family", [chain], ids=lambda family: family.FILE.file)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_other_kernels(architecture, family):
+    for k, names in enumerate(family.libraries().values()):
+        if os.environ.get("SDTWKIT_COMPILE") != "all":  # for each architecture its share
+            names = names[(ARCHITECTURES.index(architecture) + k) % len(ARCHITECTURES) :: len(ARCHITECTURES)]
+        check(names, architecture, family.FILE)
 
 
 def test_spills_are_noticed():

@@ -6,12 +6,14 @@
 import numpy as np
 import pytest
 from device_parity import (
+    CHAINS,
     COSTS,
     DTYPES,
     OPTIONS,
     REGULARIZERS,
     SHAPES,
     TABLE_COSTS,
+    check_chains,
     check_collections,
     check_given_costs,
     check_local_costs,
@@ -19,11 +21,12 @@ from device_parity import (
     check_series,
     close,
     extreme_costs,
+    parts,
 )
 from numpy.testing import assert_array_equal
 
 import sdtwkit
-from sdtwkit.dp import AlignmentDP
+from sdtwkit.dp import AlignmentDP, ChainDP
 
 pytestmark = pytest.mark.gpu
 cupy = pytest.importorskip("cupy", reason="needs CuPy, of the extra [gpu]")
@@ -81,6 +84,22 @@ def test_extremes(rng, dtype, regularizer, gamma):
     assert np.isfinite(got.get()).all()
     if regularizer == "entropy" or dtype == np.float64:
         close(got, gradient, dtype)
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["full", "pair"])
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_chains(rng, dtype, regularizer, pair):
+    for shape in (*CHAINS, (40, 9), (20, 128)):
+        check_chains(cupy, rng, dtype, regularizer, pair, shape)
+
+
+def test_the_same_bits_of_many_chains_every_time(rng):
+    pair = cupy.asarray(rng.normal(size=(5000, 30, 20))), cupy.asarray(rng.normal(size=(20, 20)))
+    first = [array.get() for array in parts(ChainDP().value_and_grad(pair))]
+    for _ in range(10):
+        for array, expected in zip(parts(ChainDP().value_and_grad(pair)), first, strict=True):
+            assert_array_equal(array.get(), expected)
 
 
 def test_many_pairs_of_many_lengths(rng):

@@ -17,22 +17,6 @@ namespace {
 
 constexpr Index kBlock = 64;  // steps whose transition marginals are added up before they join the total
 
-template <class T> Smoothing<T> smoothing(double gamma) {
-  constexpr double high = 1.4426950408889634074, low = 2.0355273740931033e-17;  // log2(e) to twice the precision
-  constexpr double largest = sizeof(T) == 8 ? 1.7976931348623157e308 : 3.4028234663852886e38;
-  const double rate = std::min(high / gamma, largest);
-  const double rest = rate < largest ? (std::fma(-rate, gamma, high) + low) / gamma : 0;
-  Smoothing<T> op;
-  op.gamma = T(gamma);
-  op.inverse_gamma = T(std::min(1 / gamma, largest));
-  op.rate = T(rate);
-  op.rate_low = T((rate - double(op.rate)) + rest);
-  const double least = sizeof(T) == 8 ? -1022 : -126, faint = sizeof(T) == 8 ? -900 : -100;
-  op.lowest = T(std::max(least / high * gamma, -largest));
-  op.faint = T(std::max(faint / high * gamma, -largest));
-  op.limit = sizeof(T) == 8 ? T(1e300) : T(1e37);
-  return op;
-}
 // Sums of products below it may have lost terms that are faint.
 template <class T> constexpr T deep_below() { return sizeof(T) == 8 ? T(0x1p-800) : T(0x1p-72); }
 

@@ -228,9 +228,8 @@ class ChainDP:
         """
         problem = self._problem(theta, lengths)
         cotangent = _arrays.as_marginal_cotangent(cotangent, problem.potentials)
-        transition = problem.potentials.transition  # E of the pair is the gradient along the unary alone
-        still = None if transition is None else np.zeros_like(transition)
-        _, product, transition = _backend.chain_products(problem, cotangent, still)
+        # E of the pair is the gradient along the unary alone: None is a transition that does not move.
+        _, product, transition = _backend.chain_products(problem, cotangent, None)
         return problem.potentials.like(product, transition)
 
     def decode(self, theta: Potentials, lengths: Lengths = None) -> tuple[Paths, Value]:
@@ -310,7 +309,8 @@ class ChainDP:
     def _sequences(self, problem, samples=0, seed=0):
         """Lists of (max(samples, 1), length) states, none of them where the value is -inf; (B,) values."""
         paths, value = _backend.chain_paths(problem, samples, seed)
-        lengths = np.where(value > -np.inf, problem.potentials.lengths, 0)
+        # On a device this waits: how many states there are is the value's to tell. They are none under a NaN.
+        lengths = np.where(_arrays.on_host(value) > -np.inf, _arrays.on_host(problem.potentials.lengths), 0)
         whole = problem.potentials.single and lengths[0] == paths.shape[2]
         found = [path if whole else path[:, :length].copy() for path, length in zip(paths, lengths, strict=True)]
         return found, value
@@ -352,12 +352,12 @@ def chain_potentials(unary: ArrayLike, transition: ArrayLike, start: ArrayLike |
     potentials = _arrays.as_potentials((unary, transition))
     _arrays.check_potentials(potentials)
     unary, transition = potentials.data, potentials.transition
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"), _arrays.device_of(unary):
         theta = unary[..., None] + transition
-    theta[:, 0, :, 1:] = -np.inf
-    theta[:, 0, :, 0] = unary[:, 0]
-    if start is not None:
-        theta[:, 0, :, 0] += _arrays.as_start_scores(start, theta.dtype, theta.shape[-1])
+        theta[:, 0, :, 1:] = -np.inf
+        theta[:, 0, :, 0] = unary[:, 0]
+        if start is not None:
+            theta[:, 0, :, 0] += _arrays.as_start_scores(start, theta)
     return theta[0] if potentials.single else theta
 
 

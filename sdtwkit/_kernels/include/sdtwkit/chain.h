@@ -10,6 +10,7 @@
 // Messages V_t are kept relative to their largest entry: differences of states keep their digits
 // however long the chain is.
 #pragma once
+#include "chain_cell.h"
 #include "level.h"
 #include "request.h"
 
@@ -47,14 +48,6 @@ struct ChainRequest {
 Status run_chains(const ChainRequest& request);  // throws std::bad_alloc
 
 constexpr Index kScratch = 1024;  // numbers of rows that are smoothed together
-
-template <class T> struct Smoothing {
-  T gamma, inverse_gamma;
-  T rate, rate_low;  // log2(e) / gamma to twice the precision of T
-  T lowest;          // exp(x / gamma) counts as 0 below
-  T faint;           // likewise for factors of a product, which must not be subnormal
-  T limit;           // finite numbers beyond it, in absolute value, are out of range
-};
 
 // States in [first, last) smooth their rows of candidates. `pitch` is the number of states rounded up
 // to whole vectors.

@@ -4,7 +4,6 @@
 // spelled out in vectors.
 #include "chain.h"
 #include "vectors.h"
-#include <type_traits>
 
 namespace sdtw {
 namespace SDTW_LEVEL {
@@ -48,18 +47,6 @@ template <class T> SDTW_FN T sum(const T* x, Index n) {
   Vec<T> s = load(x);
   for (Index k = width<T>(); k < n; k += width<T>()) s += load(x + k);
   return across<T>(s, Plus());
-}
-
-// exp(x / gamma), x <= 0; an exact 0 below `lowest`, for -inf too. The sum with 1.5 * 2^52 rounds to an integer, and
-// holds it in its last bits.
-template <class T> SDTW_FN T weight(T x, const Smoothing<T>& op, T lowest) {
-  using R = Real<T>;
-  using Unsigned = std::make_unsigned_t<typename R::Bits>;
-  const T rounded = x * op.rate + R::magic, k = rounded - R::magic;
-  const T f = (x * op.rate - k) + x * op.rate_low;
-  const Unsigned exponent = (Unsigned(R::bits(rounded)) + Unsigned(R::one_bits >> R::fraction_width)) << R::fraction_width;
-  const T power = exp2_fraction(f) * R::unbits(static_cast<typename R::Bits>(exponent));
-  return x >= lowest ? power : T(0);
 }
 
 // Rows of candidates, row + v, into whole vectors of scratch. The last vector of a row that ends within a vector
@@ -192,9 +179,9 @@ template <class T> SDTW_TARGET void sparse_rows(const RowsBlock<T>& b) {
     const Vec<T> zero = {}, bar = all(tau);
     Vec<T> masses = zero, gains = zero;
     for (Index j = 0; j < b.pitch; j += width<T>()) {
-      const Vec<T> u = load(x + j), p = u > bar ? u - bar : zero;
+      const Vec<T> u = load(x + j), p = part_above(u, bar, zero);
       masses += p;
-      gains += u > bar ? p * (u - T(0.5) * p) : zero;
+      gains += gain_above<T>(u, bar, p, zero);
       store(w + j, p);
     }
     b.value[i] += b.op.gamma * across<T>(gains, Plus());
@@ -222,23 +209,20 @@ template <class T> SDTW_TARGET void tangent_rows(const TangentBlock<T>& b) {
   for (Index i = b.first; i < b.last; ++i) b.moved[i] = moving(b, i) + (b.shift ? b.shift[i] : T(0));
 }
 
-// Hess_max(q) m = w (m - <w, m> / <w, 1>) / gamma with w = q (entropy), w = 1[q > 0] (l2). Centring twice keeps the
-// digits where the law is close to one-hot, as pairwise differences would.
+// Centring twice keeps the digits where the law is close to one-hot, as pairwise differences would.
 template <class T, bool Sparse> SDTW_TARGET void curvature_rows(const TangentBlock<T>& b) {
   for (Index i = b.first; i < b.last; ++i) {
     const T mean = moving(b, i), u = b.u[i], ud = b.ud[i];
     T *SDTW_RESTRICT q = b.q + i * b.q_stride, *SDTW_RESTRICT d = b.difference, *SDTW_RESTRICT p = b.term;
-    for (Index j = 0; j < b.states; ++j) p[j] = Sparse ? (q[j] > T(0) ? T(1) : T(0)) : q[j];
+    for (Index j = 0; j < b.states; ++j) p[j] = curvature_weight<Sparse>(q[j]);
     const T mass = sum(p, b.pitch);
     for (Index j = 0; j < b.states; ++j) {
       d[j] -= mean;
       p[j] *= d[j];
     }
     const T rest = mass > T(0) ? sum(p, b.pitch) / mass : T(0), scale = b.op.inverse_gamma;
-    for (Index j = 0; j < b.states; ++j) {
-      const T w = Sparse ? (q[j] > T(0) ? T(1) : T(0)) : q[j];
-      q[j] = q[j] * ud + (u * (w * (d[j] - rest))) * scale;
-    }
+    for (Index j = 0; j < b.states; ++j)
+      q[j] = bent(q[j], ud, u, curvature_weight<Sparse>(q[j]), d[j] - rest, scale);
   }
 }
 template <class T> SDTW_TARGET void flat_rows(const TangentBlock<T>& b) {

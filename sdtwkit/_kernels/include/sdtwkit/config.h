@@ -52,12 +52,15 @@ namespace sdtw {
 using Index = long long;
 using Int32 = int;
 using Int64 = long long;
+using UInt32 = unsigned int;
 using UInt64 = unsigned long long;
 #else
 using Index = std::ptrdiff_t;
 using Int32 = std::int32_t;
 using Int64 = std::int64_t;
+using UInt32 = std::uint32_t;
 using UInt64 = std::uint64_t;
+using std::fma;
 using std::memcpy;
 #endif
 }

@@ -25,6 +25,8 @@ SDTW_DEVICE int warps_of_block() { return static_cast<int>(blockDim.x / kWarp); 
 
 // All threads of the block meet; what one wrote before, to shared or to device memory, the others see after.
 SDTW_DEVICE void block_barrier() { __syncthreads(); }
+// The same, and whether x is true of any of them.
+SDTW_DEVICE bool any_thread(bool x) { return __syncthreads_or(x) != 0; }
 
 // A number or state of the lane above; lane 0 gets its own.
 template <class T> SDTW_DEVICE T from_lane_above(T x) { return __shfl_up_sync(kAllLanes, x, 1); }
@@ -34,12 +36,20 @@ template <class T, class E> SDTW_DEVICE Scaled<T, E> from_lane_above(Scaled<T, E
 }
 template <class T> SDTW_DEVICE T from_lane_below(T x) { return __shfl_down_sync(kAllLanes, x, 1); }
 
-// Combines a number of every lane; every lane gets the result. The order is fixed, so sums repeat bitwise.
-template <class T, class Combine> SDTW_DEVICE T over_lanes(T x, Combine combine) {
-  for (int distance = kWarp / 2; distance > 0; distance /= 2)
+// Combines a number of every lane, or of each run of `width` lanes (a power of two); every one of them gets the result.
+// The order is fixed, so sums repeat bitwise.
+template <class T, class Combine> SDTW_DEVICE T over_lanes(T x, Combine combine, int width = kWarp) {
+  for (int distance = width / 2; distance > 0; distance /= 2)
     x = combine(x, __shfl_xor_sync(kAllLanes, x, distance));
   return x;
 }
+// The same over the lanes that have one place in runs of `width`.
+template <class T, class Combine> SDTW_DEVICE T across_runs(T x, Combine combine, int width) {
+  for (int distance = kWarp / 2; distance >= width; distance /= 2)
+    x = combine(x, __shfl_xor_sync(kAllLanes, x, distance));
+  return x;
+}
+SDTW_DEVICE bool any_lane(bool x) { return __any_sync(kAllLanes, x) != 0; }
 struct Sum { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return a + b; } };
 struct Least { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return min2(a, b); } };
 struct Largest { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return max2(a, b); } };

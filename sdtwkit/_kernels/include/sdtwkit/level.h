@@ -4,7 +4,6 @@
 
 namespace sdtw {
 
-enum Operator { kHard = 0, kEntropy = 1, kSparse = 2, kEntropyFar = 3, kOperators = 4 };
 enum Variant { kPlain = 0, kMasked = 1, kWeighted = 2, kVariants = 3 };  // each admits what the one before does
 enum Mode { kValue = 0, kStore = 1, kTangent = 2, kTangentStore = 3, kModes = 4 };
 enum Cost { kGiven = 0, kSquaredEuclidean = 1, kHalfSquaredEuclidean = 2, kEuclidean = 3, kManhattan = 4, kHuber = 5,

@@ -23,6 +23,7 @@ template <class T> struct Real;
 
 template <> struct Real<double> {
   using Bits = Int64;
+  using Unsigned = UInt64;
   using Exponent = double;
   static constexpr double magic = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
   static constexpr Bits magic_bits = 0x4338000000000000LL;
@@ -48,6 +49,7 @@ template <> struct Real<double> {
 
 template <> struct Real<float> {
   using Bits = Int32;
+  using Unsigned = UInt32;
   using Exponent = Int32;
   static constexpr float magic = 12582912.0f;  // 1.5 * 2^23
   static constexpr Bits fraction_mask = 0x007fffff, one_bits = 0x3f800000;

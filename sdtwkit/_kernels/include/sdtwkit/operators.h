@@ -15,6 +15,8 @@
 
 namespace sdtw {
 
+enum Operator { kHard = 0, kEntropy = 1, kSparse = 2, kEntropyFar = 3, kOperators = 4 };
+
 // One number for each predecessor. A struct of scalars, never an array: an array is kept in
 // memory and the loop around it does not vectorise (10 to 50 times slower with GCC 12).
 template <class T> struct Three { T left, diag, up; };

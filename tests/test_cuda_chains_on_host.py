@@ -1,0 +1,276 @@
+"""Kernels of chains and of CTC without a GPU, as test_cuda_on_host.py runs those of alignments."""
+
+import re
+import shutil
+import sys
+
+import cuda_on_host
+import numpy as np
+import pytest
+from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
+from device_parity import CHAINS, DTYPES, REGULARIZERS, check_chains, close, on_device, parts
+from numpy.testing import assert_array_equal
+
+from sdtwkit._cuda import chain
+from sdtwkit.dp import ChainDP, chain_potentials
+
+pytestmark = [
+    pytest.mark.skipif(
+        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
+    ),
+    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
+]
+ORDERS = (FORWARDS, BACKWARDS, AT_RANDOM)
+
+
+@pytest.fixture(scope="module")
+def chains(tmp_path_factory):
+    host = Host(chain.FILE, chain.libraries(), tmp_path_factory.mktemp("kernels"))
+    host.compile(host.libraries)
+    return host
+
+
+@pytest.fixture
+def cupy(monkeypatch, chains):
+    chains.order, chains.seed = FORWARDS, 0
+    return cuda_on_host.install(monkeypatch, chains)
+
+
+# ---- chains: the same answers
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["full", "pair"])
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_chains(cupy, chains, rng, dtype, regularizer, pair):
+    for k, shape in enumerate(CHAINS):
+        chains.order, chains.seed = ORDERS[k % 3], k
+        check_chains(cupy, rng, dtype, regularizer, pair, shape)
+
+
+@pytest.mark.parametrize("gamma", [1e-6, 1e-2, 1e2, 1e6])
+@pytest.mark.parametrize("regularizer", ["entropy", "l2"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_chains_over_many_orders_of_magnitude(cupy, rng, dtype, regularizer, gamma):
+    theta = (rng.choice([-1.0, 1.0], (2, 5, 4, 4)) * 10.0 ** rng.uniform(-9, 9, (2, 5, 4, 4))).astype(dtype)
+    theta[rng.random(theta.shape) < 0.1] = -np.inf
+    dp = ChainDP(gamma, regularizer=regularizer)
+    value, gradient = dp.value_and_grad(cupy.asarray(theta))
+    close(value, dp.value(theta), dtype)
+    assert np.isfinite(gradient.get()).all()
+    if regularizer == "entropy" or dtype == np.float64:  # sparse weights are differences of float32 values over gamma
+        close(gradient, dp.value_and_grad(theta)[1], dtype)
+
+
+@pytest.mark.parametrize("gamma", [1e-300, 1e-40, 1e40])
+def test_smoothing_beyond_the_range_of_float32(cupy, rng, gamma):
+    theta = rng.random((3, 2, 2)).astype(np.float32)
+    close(ChainDP(gamma).marginals(cupy.asarray(theta)), ChainDP(gamma).marginals(np.float64(theta)), np.float32)
+
+
+def test_no_admissible_sequence(cupy, rng):
+    theta = rng.random((2, 4, 3, 3))
+    theta[0, 2] = -np.inf
+    pair = theta[:, :, 0].copy(), theta[1, 0].copy()
+    for potentials in (theta, pair):
+        there = on_device(cupy, potentials)
+        value, gradient = ChainDP().value_and_grad(there)
+        assert value.get()[0] == -np.inf
+        assert not parts((gradient,))[0].get()[0].any()
+        assert (
+            ChainDP().hvp(there, there if potentials is pair else cupy.asarray(rng.random(theta.shape)))[0].get()[0]
+            == 0
+        )
+        states, value = ChainDP().decode(there)
+        assert [len(found) for found in states] == [0, 4]
+
+
+def test_ties_go_to_the_lowest_state(cupy):
+    theta = np.zeros((5, 3, 3))
+    assert_array_equal(ChainDP().decode(cupy.asarray(theta))[0].get(), ChainDP().decode(theta)[0])
+
+
+def test_one_chain_and_other_number_formats(cupy, rng):
+    for array, dtype in ((rng.integers(0, 5, (4, 3, 3)), np.float64), (rng.random((4, 3, 3)).astype("f2"), np.float32)):
+        value = ChainDP().value(cupy.asarray(array))
+        assert value.shape == ()
+        close(value, ChainDP().value(array), dtype)
+
+
+def test_chain_potentials(cupy, rng):
+    arrays = rng.random((2, 5, 3)), rng.random((3, 3)), rng.random(3)
+    close(chain_potentials(*on_device(cupy, arrays)), chain_potentials(*arrays), np.float64)
+
+
+# ---- what a device cannot refuse
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+def test_a_score_that_is_none_makes_the_value_nan(cupy, rng, regularizer, bad):
+    theta = rng.random((3, 4, 3, 3))
+    pair = rng.random((3, 4, 3)), rng.random((3, 3))
+    dp = ChainDP(regularizer=regularizer)
+    for potentials in (theta, pair):
+        expected = dp.value(potentials)
+        data = parts((potentials,))[0]
+        data[1, 2, 0] = bad
+        value, gradient = dp.value_and_grad(on_device(cupy, potentials))
+        gradient = parts((gradient,))
+        assert np.isnan(value.get()[1])
+        assert np.isnan(gradient[0].get()[1]).all()
+        close(value[[0, 2]], expected[[0, 2]], np.float64)
+        assert len(gradient) == 1 or np.isnan(gradient[1].get()).all()
+
+
+def test_lengths_on_the_device(cupy, rng):
+    theta = rng.random((4, 5, 3, 3))
+    lengths = np.array([5, 2, 4, 1])
+    close(ChainDP().value(cupy.asarray(theta), cupy.asarray(lengths)), ChainDP().value(theta, lengths), np.float64)
+    value, gradient = ChainDP().value_and_grad(cupy.asarray(theta), cupy.asarray([5, 0, 6, -1]))
+    assert_array_equal(np.isnan(value.get()), [False, True, True, True])
+    assert not gradient.get()[1:].any()
+    found, _ = ChainDP().decode(cupy.asarray(theta), cupy.asarray([5, 0, 6, 2]))
+    assert [len(states) for states in found] == [5, 0, 0, 2]
+
+
+# ---- the same bits
+
+
+def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rng):
+    """Neither on the order of the threads nor on the number of blocks."""
+    pair = on_device(cupy, (rng.random((7, 5, 40)), rng.random((40, 40))))
+    monkeypatch.setattr(chain, "_MOST_GROUPS", 3)
+    results = []
+    for order in ORDERS:
+        for blocks in (1, 2, 5):
+            chains.order, chains.seed = order, blocks
+            monkeypatch.setattr(cuda_on_host, "BLOCKS", blocks)
+            results.append([part.get() for part in parts(ChainDP(0.1).value_and_grad(pair))])
+    for result in results[1:]:
+        for array, first in zip(result, results[0], strict=True):
+            assert_array_equal(array, first)
+
+
+# ---- wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda z, d: ChainDP().value((d[0], z[0])), "transition is no CuPy array"),
+        (lambda z, d: ChainDP().value((z[0], d[0])), "transition is a CuPy array"),
+        (lambda z, d: ChainDP().hvp(d, z), "direction is no CuPy array"),
+        (lambda z, d: ChainDP().hvp((d[0], d[0]), (d[0], z[0])), r"direction\[1\] is no CuPy array"),
+        (lambda z, d: ChainDP().marginals_vjp(z, d), "cotangent is a CuPy array"),
+        (lambda z, d: ChainDP().value(z[None], d[0, 0, :1].astype(int)), "lengths is a CuPy array"),
+        (lambda z, d: ChainDP().sample(d, 2), "drawing sequences is not available for CuPy arrays"),
+        (lambda z, d: chain_potentials(d[0], d[0], z[0, 0]), "start is no CuPy array"),
+    ],
+)
+def test_arrays_of_two_kinds(cupy, call, sentence):
+    zeros = np.zeros((3, 3, 3))
+    with pytest.raises(TypeError, match=sentence):
+        call(zeros, cupy.asarray(zeros))
+
+
+def test_results_lie_on_the_device_of_the_data(cupy):
+    with cupy.cuda.Device(1):
+        theta = cupy.asarray(np.ones((3, 3, 3)))
+    assert {array.device.id for array in ChainDP().value_and_grad(theta)} == {1}
+
+
+# ---- the checks notice
+
+CHAINS_NEEDED = {
+    "needed": [
+        chain.kernel_name("double", "kEntropy", "kValueOnly"),
+        chain.kernel_name("double", "kEntropy", "kFirst"),
+        chain.gather_name("double"),
+    ]
+}
+CHAINS_LINES = chain.FILE.text.splitlines()
+CHAINS_BARRIERS = [k for k, line in enumerate(CHAINS_LINES) if re.match(r" +block_barrier\(\);", line)]
+
+
+def notices(monkeypatch, tmp_path, text):
+    """What running a changed text in all orders brings up: a complaint, "wrong results", or "nothing"."""
+    host = Host(chain.FILE, CHAINS_NEEDED, tmp_path, text, ["-O0"])
+    cupy = cuda_on_host.install(monkeypatch, host)
+    monkeypatch.setattr(chain, "_MOST_GROUPS", 1)  # chain after chain in one block
+    rng = np.random.default_rng(0)
+    problems = [rng.random((3, 4, 40, 40)), (rng.random((3, 4, 40)), rng.random((40, 40)))]
+    for host.order in ORDERS:
+        for potentials in problems:
+            try:
+                there = on_device(cupy, potentials)
+                got = [ChainDP().value(there), *parts(ChainDP().value_and_grad(there))]
+            except KernelFailure as failure:
+                return str(failure)
+            expected = [ChainDP().value(potentials), *parts(ChainDP().value_and_grad(potentials))]
+            for result, answer in zip(got, expected, strict=True):
+                if not np.allclose(result.get(), answer):
+                    return "wrong results"
+    return "nothing"
+
+
+def test_an_unchanged_source_is_right(monkeypatch, tmp_path):
+    assert notices(monkeypatch, tmp_path, chain.FILE.text) == "nothing"
+
+
+@pytest.mark.parametrize("barrier", CHAINS_BARRIERS)
+def test_a_removed_barrier_is_noticed(monkeypatch, tmp_path, barrier):
+    lines = [line for k, line in enumerate(CHAINS_LINES) if k != barrier]
+    assert notices(monkeypatch, tmp_path, "\n".join(lines)) == "wrong results"
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "complaint"),
+    [
+        (
+            "if (any_thread(strange)) {",
+            "if (threadIdx.x > 40 || any_thread(strange)) {",
+            "every thread waits|wrong results",
+        ),
+        (
+            "high = over_lanes(high, Largest(), width);",
+            "if (column < 7) high = over_lanes(high, Largest(), width);",
+            "divergent warp|every thread waits",
+        ),
+    ],
+    ids=["thread astray", "lane astray"],
+)
+def test_defects_are_noticed(monkeypatch, tmp_path, text, changed, complaint):
+    assert chain.FILE.text.count(text) == 1
+    assert re.search(complaint, notices(monkeypatch, tmp_path, chain.FILE.text.replace(text, changed)))
+
+
+# ---- AddressSanitizer
+
+
+def sanitized(tmp_path, change="pass"):
+    """Run the parity cases on kernels built with AddressSanitizer; `change` edits `chain.FILE.text`."""
+    return cuda_on_host.sanitized(
+        f"""
+        import numpy as np
+        import cuda_on_host, device_parity
+        from sdtwkit._cuda import chain
+        {change}
+        host = cuda_on_host.Host(chain.FILE, chain.libraries(), {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
+        cupy = sys.modules["cupy"] = cuda_on_host.cupy_on(host)
+        rng = np.random.default_rng(0)
+        for host.order, shape in enumerate(((1, 1), (3, 5), (2, 40))):
+            for pair in (False, True):
+                device_parity.check_chains(cupy, rng, np.float64, "l2", pair, shape)
+        """
+    )
+
+
+def test_nothing_is_touched_out_of_bounds(tmp_path):
+    done = sanitized(tmp_path)
+    assert "sanitized" in done.stdout, done.stderr[-3000:]
+
+
+def test_a_read_out_of_bounds_is_noticed(tmp_path):
+    done = sanitized(tmp_path, 'chain.FILE.text = chain.FILE.text.replace("n = i < S ? S : 0", "n = S")')
+    assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
