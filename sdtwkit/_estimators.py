@@ -77,10 +77,18 @@ class SeriesClassifier(ClassifierMixin, SeriesEstimator):
         y : array of shape (len(X),)
             True labels.
         sample_weight : array of shape (len(X),), optional
+            Weights of the series in the mean.
 
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If the series are not as for `predict`, or labels or weights do not fit.
         """
         return accuracy_score(y, self.predict(X, lengths=lengths), sample_weight=sample_weight)
 

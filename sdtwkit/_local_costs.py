@@ -528,14 +528,32 @@ class _Custom(Cost):
 
 
 def get_cost(cost: CostLike) -> Any:
-    """The `Cost` behind a name in COSTS, or behind an object with methods matrix, vjp and jvp.
+    """The cost behind a name, or behind an object of the same methods.
+
+    Parameters
+    ----------
+    cost : str or object
+        A name in `COSTS`, or an object with methods matrix, vjp and jvp, and for second derivatives hvp.
+
+    Returns
+    -------
+    cost : object
+        The one of that name; the object itself, or one that calls it and checks what it returns.
 
     Raises
     ------
     ValueError
-        Where no cost has that name.
+        If no cost has that name.
     TypeError
-        Where `cost` is neither a name nor such an object.
+        If `cost` is neither a name nor such an object.
+
+    Examples
+    --------
+    >>> from sdtwkit.costs import Huber, get_cost
+    >>> get_cost("huber")
+    Huber(delta=1.0)
+    >>> get_cost(Huber(2.0))
+    Huber(delta=2.0)
     """
     if isinstance(cost, str) and cost in COSTS:
         return COSTS[cost]

@@ -125,6 +125,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or the weights do not fit.
         """
         options = self._options()
         series = self._read(X, lengths, reset=True)
@@ -151,6 +156,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         warped : array of shape (len(X), m, d)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
@@ -166,6 +176,13 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         -------
         warped : array of shape (len(X), m, d)
             float32 where series and reference are, else float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
         warped = np.empty((len(series), *self.reference_.shape), np.result_type(series.dtype, self.reference_.dtype))
@@ -185,6 +202,13 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         -------
         alignments : array of shape (B, n, m), or list of B arrays (n_i, m)
             A list where X is a list; zeros in the padding of an array.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
         tables = self._alignments(series)
@@ -211,6 +235,13 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If the series are not as for `transform`, or the weights do not fit.
         """
         X = items(self._read(X, lengths))
         values = soft_dtw(X, [self.reference_] * len(X), **self._options())
@@ -239,6 +270,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         values : array of shape (B,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is malformed, or the series do not pair.
         """
         return soft_dtw(_batch(X, "X"), _batch(Y, "Y"), x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
 
@@ -257,6 +293,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         values : array of shape (B,)
         grad_X, grad_Y : arrays or lists of arrays with the shapes of X and Y
             Zeros in the padding.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is malformed, or the series do not pair.
         """
         x, y = _batch(X, "X"), _batch(Y, "Y")
         values, *gradients = soft_dtw_value_and_grad(x, y, x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
@@ -277,6 +318,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         grad_X, grad_Y : arrays or lists of arrays with the shapes of X and Y
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `loss`, or if the cotangent does not fit the alignments.
         """
         x, y = _batch(X, "X"), _batch(Y, "Y")
         gradients = soft_dtw_alignment_vjp(x, y, cotangent, x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
@@ -419,6 +465,11 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or the weights do not fit.
         """
         objective = objective_of(self)
         series = self._read(X, lengths, reset=True)
@@ -450,6 +501,13 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         Returns
         -------
         values : array of shape (len(X), 1)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
         return objective_of(self).matrix([self.barycenter_], X).T
@@ -467,6 +525,11 @@ class SoftDTWBarycenter(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         Returns
         -------
         values : array of shape (len(X), 1)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
@@ -576,6 +639,11 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or the weights do not fit.
         """
         max_iter, tol = check_stop(self.max_iter, self.tol)
         series = self._read(X, lengths, reset=True)
@@ -618,6 +686,11 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         warped : array of shape (len(X), m, d)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
@@ -633,6 +706,13 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         -------
         warped : array of shape (len(X), m, d)
             float32 where series and reference are, else float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
         return np.stack(self._onto(self.reference_, X).warped)
@@ -644,14 +724,21 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
 
         Parameters
         ----------
-        X, lengths
-            As for `transform`.
-        y : ignored
+        X, y, lengths
+            As for `transform`; y is ignored.
         sample_weight : array of shape (len(X),), optional
+            Weights >= 0 of the series in the mean.
 
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If the series are not as for `transform`, or the weights do not fit.
         """
         X = items(self._read(X, lengths))
         return -float(np.average(self._onto(self.reference_, X).objective, weights=read_weights(sample_weight, len(X))))
@@ -667,6 +754,11 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         Returns
         -------
         warp : WarpResult
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `dec_dtw`.
         """
         options = self.get_params()
         for name in ("reference", "max_iter", "tol"):

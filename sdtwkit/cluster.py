@@ -22,7 +22,7 @@ _CENTER_ITERATIONS = 10
 
 
 class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin, SeriesEstimator):
-    """k-means clustering of series of any lengths, with soft-DTW barycenters as centers.
+    """Clustering of series of any lengths by k-means, with soft-DTW barycenters as centers.
 
     Minimises the inertia sum_i w_i min_k f(z_k, X_i) over centers z_k of one common length, where f is a divergence or
     soft-DTW. The first centers are series drawn by k-means++ [1]_: each with a probability that grows with its
@@ -145,6 +145,11 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or the weights do not fit.
         """
         n_clusters, n_init, max_iter = (
             _words.check_count(getattr(self, name), name) for name in ("n_clusters", "n_init", "max_iter")
@@ -186,6 +191,11 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         labels : int64 array of shape (len(X),)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         return self.fit(X, y, sample_weight, lengths=lengths).labels_
 
@@ -202,6 +212,11 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         distances : array of shape (len(X), n_clusters)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         return self.fit(X, y, sample_weight, lengths=lengths).transform(X, lengths=lengths)
 
@@ -216,6 +231,13 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         labels : int64 array of shape (len(X),)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         return self.transform(X, lengths=lengths).argmin(axis=1)
 
@@ -230,6 +252,13 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         distances : array of shape (len(X), n_clusters)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
         return objective_of(self).matrix(list(self.cluster_centers_), X).T
@@ -247,6 +276,13 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If the series are not as for `predict`, or the weights do not fit.
         """
         nearest = self.transform(X, lengths=lengths).min(axis=1)
         return -_inertia(read_weights(sample_weight, len(nearest)), nearest)

@@ -333,12 +333,12 @@ def path_from_librosa(path: ArrayLike) -> Integers:
 
     Parameters
     ----------
-    path : integer array of shape (L, 2)
+    path : int array of shape (L, 2)
         ``wp`` of ``librosa.sequence.dtw``.
 
     Returns
     -------
-    path : integer array of shape (L, 2)
+    path : int array of shape (L, 2)
         A view, rows in reverse.
 
     Raises
@@ -363,11 +363,11 @@ def path_to_librosa(path: ArrayLike) -> Integers:
 
     Parameters
     ----------
-    path : integer array of shape (L, 2)
+    path : int array of shape (L, 2)
 
     Returns
     -------
-    path : integer array of shape (L, 2)
+    path : int array of shape (L, 2)
         A view, rows in reverse.
 
     Raises
@@ -396,7 +396,7 @@ def from_flat(data: ArrayLike, offsets: ArrayLike) -> list[Array]:
     Parameters
     ----------
     data : array of shape (N, d) or (N,)
-    offsets : integer array of shape (B + 1,)
+    offsets : int array of shape (B + 1,)
         Series b is ``data[offsets[b] : offsets[b + 1]]``; from 0 to N, increasing.
 
     Returns

@@ -339,10 +339,10 @@ def soft_dtw_loss(
         Over the batch.
     normalize : {None, "n", "m", "n+m", "path"}
         What each value is divided by; "path" is the expected weighted path length, a constant in derivatives.
-    prior : array of shape (n, m) or (B, n, m), optional
-        Added to the costs; it has derivatives.
     window, step_weights, regularizer, open_begin, open_end, x_lengths, y_lengths, n_jobs
         As for `sdtwkit.soft_dtw`.
+    prior : array of shape (n, m) or (B, n, m), optional
+        Added to the costs; it has derivatives.
 
     Returns
     -------

@@ -99,6 +99,11 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, or X is no collection of finite series.
         """
         comparison_of(self, self.metric)
         self._fit_X = items(self._read(X, lengths, reset=True))
@@ -116,6 +121,13 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         -------
         distances : array of shape (len(X), number of series at fit)
             float32 where all series are, else float64.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         return comparison_of(self, self.metric).matrix(items(self._read(X, lengths)), self._fit_X)
 
@@ -130,6 +142,11 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
         Returns
         -------
         distances : array of shape (len(X), len(X))
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
         """
         self.fit(X, lengths=lengths)
         return comparison_of(self, self.metric).matrix(self._fit_X)
@@ -213,6 +230,11 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or labels are missing.
         """
         _words.check_count(self.n_neighbors, "n_neighbors")
         if self.weights not in ("uniform", "distance"):
@@ -252,6 +274,13 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
             From the nearest on.
         indices : int64 array of shape (len(X), n_neighbors)
             Places in the training set.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, differs from that at fit in its channels, or has too few neighbors.
         """
         queries = None if X is None else items(self._read(X, lengths))
         check_is_fitted(self)
@@ -279,6 +308,13 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         -------
         shares : array of shape (len(X), n_classes)
             Columns as in `classes_`; rows sum to 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         distances, indices = self.kneighbors(X, lengths=lengths)
         weights = np.ones(distances.shape)
@@ -300,6 +336,13 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         Returns
         -------
         labels : array of shape (len(X),)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         shares = self.predict_proba(X, lengths=lengths)
         return self.classes_[shares.argmax(axis=1)]
@@ -398,6 +441,11 @@ class NearestSoftCentroid(SeriesClassifier):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or labels or weights do not fit.
         """
         objective = objective_of(self)
         series = self._read(X, lengths, reset=True)
@@ -435,6 +483,13 @@ class NearestSoftCentroid(SeriesClassifier):
         Returns
         -------
         labels : array of shape (len(X),)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
         distances = objective_of(self).matrix(list(self.centroids_), X)

@@ -36,10 +36,10 @@ def cdist_dtw(
     ----------
     X, Y : array of shape (B, n, d) or (B, n), or list of series
         Collections; a 2-D array is B univariate series. Y=None compares X with itself and computes each pair once.
-    X_lengths, Y_lengths : array of integers, optional
-        True lengths within padded arrays.
     cost, window, step_weights, open_begin, open_end
         As for `dtw`; a mask is one (n, m) array for all pairs, and cost "precomputed" is not possible.
+    X_lengths, Y_lengths : array of integers, optional
+        True lengths within padded arrays.
     out : array of shape (len(X), len(Y)), optional
         Where to write the distances, of the dtype they have: memory beside it is bounded, so it can be a numpy.memmap
         of any size.

@@ -41,7 +41,7 @@ class AlignmentDisplay:
     ----------
     matrix : array of shape (n, m)
         Expected alignment or local costs, rows along x.
-    path : integer array of shape (L, 2), optional
+    path : int array of shape (L, 2), optional
         Matched time steps, drawn on top.
     x, y : arrays of shape (n, d) and (m, d), or (n,) and (m,), optional
         The series, drawn along the sides; without them the matrix stands alone.
@@ -277,7 +277,7 @@ class MatchingDisplay:
     ----------
     x, y : arrays of shape (n, d) and (m, d), or (n,) and (m,)
         x is drawn above y, both over the same time axis. With one channel, lines end on the curves.
-    matches : integer array of shape (L, 2)
+    matches : int array of shape (L, 2)
         Matched time steps (i of x, j of y).
     weights : array of shape (L,), optional
         Opacity of the lines, between 0 and 1; None is 1 for all.

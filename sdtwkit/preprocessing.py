@@ -24,7 +24,25 @@ class _SeriesTransformer(TransformerMixin, SeriesEstimator):
     """A transformer whose `fit_transform` hands the lengths to both of its halves."""
 
     def fit_transform(self, X: ArrayLike, y: object = None, *, lengths: Lengths = None) -> Arrays:
-        """Fit to X, then transform it: see `fit` and `transform`."""
+        """Fit to X, then transform it.
+
+        Parameters
+        ----------
+        X : array of shape (B, n) or (B, n, d), or list of (n_i, d) arrays
+        y : ignored
+        lengths : array of B integers, optional
+            True lengths within a padded array.
+
+        Returns
+        -------
+        X : array or list of arrays
+            As `transform` returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit`.
+        """
         return self.fit(X, y, lengths=lengths).transform(X, lengths=lengths)
 
 

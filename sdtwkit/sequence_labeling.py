@@ -189,6 +189,13 @@ class LinearChainCRF(BaseEstimator):
         Returns
         -------
         labels : list of B arrays of shape (T_i,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If the sequences have other features than those at fit.
         """
         return [self.classes_[codes] for codes in self._apply(X, lengths, lambda dp, *batch: dp.decode(*batch)[0])]
 
@@ -204,6 +211,13 @@ class LinearChainCRF(BaseEstimator):
         -------
         marginals : list of B arrays of shape (T_i, S)
             Columns in the order of `classes_`; rows of sum 1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            As for `predict`.
         """
         return self._apply(X, lengths, lambda dp, *batch: dp.marginals(*batch))
 
@@ -218,6 +232,13 @@ class LinearChainCRF(BaseEstimator):
         Returns
         -------
         score : float
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            As for `predict`, or if the labels do not fit the sequences.
         """
         predicted = self.predict(X, lengths=lengths)
         labels = _read_labels(y, np.array([len(sequence) for sequence in predicted]), _padded_length(X))

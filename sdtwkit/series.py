@@ -213,10 +213,10 @@ def soft_dtw(
         Smoothing, in units of the local cost.
     regularizer : {"entropy", "l2", None}
         "l2" smooths by the squared norm and gives sparse alignments [2]_; None is `dtw`, and gamma is ignored.
-    prior : array of shape (n, m) or (B, n, m), optional
-        Added to the local costs; +inf forbids a cell. Cast to the dtype of the series.
     cost, window, step_weights, open_begin, open_end, x_lengths, y_lengths, n_jobs
         As for `dtw`.
+    prior : array of shape (n, m) or (B, n, m), optional
+        Added to the local costs; +inf forbids a cell. Cast to the dtype of the series.
 
     Returns
     -------

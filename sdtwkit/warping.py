@@ -72,7 +72,8 @@ def dec_dtw(
         \sum_i w_i \|x(\phi_i) - y(t_i)\|^2 + \sum_j \lambda_j d_j \left(\frac{\phi_{j+1} - \phi_j}{d_j} - s\right)^2
 
     where w are trapezoid weights and d the intervals between warp times [1]_ [2]_, within 0 <= phi <= T1, the band, and
-    the slope bounds, with both ends pinned unless `subsequence`.
+    the slope bounds, with both ends pinned unless `subsequence`. Times, warp times, `reg`, band and slope bounds may
+    differ between the pairs of a collection: a list of B arrays, or an array with B rows.
 
     Parameters
     ----------
@@ -111,9 +112,6 @@ def dec_dtw(
         True lengths within padded arrays.
     n_jobs : int, optional
         Threads over the pairs; None is one, -1 all that OpenMP would use.
-
-    Times, warp times, `reg`, band and slope bounds may differ between the pairs of a collection: a list of B arrays, or
-    an array with B rows.
 
     Returns
     -------
@@ -223,6 +221,17 @@ class WarpResult:
     is_global : bool or array of shape (B,)
         Whether all warps were considered, so that the objective is the global minimum; else it is the minimum in a
         corridor around the warp.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sdtwkit import dec_dtw
+    >>> t = np.linspace(0, 1, 50)
+    >>> warp = dec_dtw(np.sin(6 * t), np.sin(6 * t**2), reg=0.01)
+    >>> warp.active, bool(warp.is_global)
+    ([('pin', 0), ('pin', 49)], True)
+    >>> print(f"{warp.multipliers[0]:.4f} {warp.value_grad().reg:.3f}")
+    0.0192 0.326
     """
 
     def __init__(self, x, y, clock, rules, warps):

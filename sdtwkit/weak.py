@@ -428,7 +428,23 @@ class AdaptiveSchedule:
         return f"AdaptiveSchedule({self.start_value!r}, {self.stop_value!r}, value={self.value!r})"
 
     def update(self, statistic: float) -> float:
-        """Take the statistic of one update; -> the value for the next one."""
+        """Take the statistic of one update.
+
+        Parameters
+        ----------
+        statistic : float
+            A finite number, such as the mean row entropy of the alignments.
+
+        Returns
+        -------
+        value : float
+            For the next update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the statistic is no finite number.
+        """
         statistic = check_real(statistic, "statistic", "a finite number")
         if not np.isfinite(statistic):
             raise ValueError(f"statistic is {statistic}; expected a finite number")
@@ -454,7 +470,13 @@ class AdaptiveSchedule:
 
 
 class AlignmentDiagnostics(NamedTuple):
-    """What `alignment_diagnostics` finds: numbers for one alignment, arrays of shape (B,) for a batch."""
+    """What `alignment_diagnostics` returns: numbers for one alignment, arrays of shape (B,) for a batch.
+
+    Attributes
+    ----------
+    row_entropy, effective_targets, path_mass, collapsed
+        As that function tells.
+    """
 
     row_entropy: Value
     effective_targets: Value

@@ -12,6 +12,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 from threadpoolctl import threadpool_limits
 
 import sdtwkit
@@ -103,6 +105,24 @@ def test_methods_are_documented(name):
     documentation = inspect.getdoc(METHODS[name])
     for section in ("Parameters\n-", "Returns\n-", "Examples\n-", ">>>"):
         assert section in documentation
+
+
+ESTIMATORS = [getattr(module, name) for module in MODULES for name in getattr(module, "__all__", ())]
+ESTIMATORS = [value for value in ESTIMATORS if inspect.isclass(value) and issubclass(value, BaseEstimator)]
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_unfitted_estimators_raise_as_their_docstrings_say(estimator):
+    told = 0
+    for method in dir(estimator):
+        function = getattr(estimator, method)
+        if inspect.isfunction(function) and "NotFittedError" in (inspect.getdoc(function) or ""):
+            _, *parameters = inspect.signature(function).parameters.values()
+            arguments = {p.name: [[0.0, 1.0]] for p in parameters if p.default is p.empty}
+            with pytest.raises(NotFittedError):
+                function(estimator(), **arguments)
+            told += 1
+    assert told
 
 
 def test_alignment_dp_survives_pickle_and_copy():

@@ -79,11 +79,31 @@ class Performance:
         return len(self.audio) / self.rate
 
     def to_seconds(self, quarters: ArrayLike) -> Array:
-        """Times in the performance, in seconds, of times in the score, in quarters; linear beyond the ends."""
+        """Map times in the score to times in the performance; linear beyond the ends.
+
+        Parameters
+        ----------
+        quarters : array of any shape
+            Times in the score, in quarters.
+
+        Returns
+        -------
+        seconds : float64 array of the same shape
+        """
         return _interpolate(quarters, self.score_knots, self.time_knots)
 
     def to_score(self, seconds: ArrayLike) -> Array:
-        """Times in the score, in quarters, of times in the performance, in seconds; linear beyond the ends."""
+        """Map times in the performance to times in the score; linear beyond the ends.
+
+        Parameters
+        ----------
+        seconds : array of any shape
+            Times in the performance.
+
+        Returns
+        -------
+        quarters : float64 array of the same shape
+        """
         return _interpolate(seconds, self.time_knots, self.score_knots)
 
     def __repr__(self):

@@ -111,6 +111,13 @@ class _GruMetricLearner(MetricLearner):
             states; synchronised_at, the first step at which the error is below `tolerance`, or None; mean_gate, over
             the common part; transversal_exponents (2,), the mean logarithmic growth by step of a small difference of
             the states when both networks are driven by x, and by y: negative where synchronisation is stable.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If x and y are not two finite series with the channels of those at fit.
         """
         check_is_fitted(self)
         tolerance = _words.check_real(tolerance, "tolerance", "a number > 0")
@@ -263,8 +270,16 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
         Returns
         -------
         embeddings : array of shape (len(X), hidden_size)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
-        return embeddings(self._network(self.params_), self._read(X, lengths))
+        series = self._read(X, lengths)
+        return embeddings(self._network(self.params_), series)
 
     def fit_transform(self, X: ArrayLike, y: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Learn from labelled series and embed them: what a pipeline calls, which knows no pairs.
@@ -277,6 +292,11 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
         Returns
         -------
         embeddings : array of shape (len(X), hidden_size)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `fit_labels`.
         """
         return self.fit_labels(X, y, lengths=lengths).transform(X, lengths=lengths)
 
@@ -403,7 +423,17 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
         return self.after_end
 
     def transform(self, X: ArrayLike) -> NoReturn:
-        """Raise: with coupling, a sequence has no embedding of its own."""
+        """Raise: with coupling, a sequence has no embedding of its own.
+
+        Parameters
+        ----------
+        X : ignored
+
+        Raises
+        ------
+        NotImplementedError
+            Always; `SiameseGRU` has embeddings.
+        """
         raise NotImplementedError(
             "CoupledGRU has no transform: the state of a sequence depends on the sequence it is compared with, so that "
             "it has no embedding of its own; use pairwise_distances, or SiameseGRU for embeddings"
@@ -441,6 +471,13 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
             Ascending.
         indices : int64 array of shape (len(X), n_neighbors)
             Of series of Y; among equal distances the first.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X or Y is no collection of finite series, or a number is out of its range.
         """
         X, Y = as_list(self._read(X, lengths)), as_list(self._read(Y, Y_lengths))
         shortlist = len(Y) if shortlist is None else min(_words.check_count(shortlist, "shortlist"), len(Y))

@@ -67,6 +67,12 @@ class MetricLearner(SeriesEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or pairs and signs do not fit
+            it.
         """
         schedule, rng = self._begin(X, lengths)
         pairs = read_pairs(pairs, len(self._series))
@@ -101,6 +107,11 @@ class MetricLearner(SeriesEstimator):
         Returns
         -------
         self
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is none of those above, X is no collection of finite series, or labels do not fit it.
         """
         schedule, rng = self._begin(X, lengths)
         labels = read_labels(y, len(self._series))
@@ -171,16 +182,53 @@ class MetricLearner(SeriesEstimator):
         Returns
         -------
         distances : array of shape (n_pairs,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If pairs are no indices of series of X, or X differs from that at fit in its channels.
         """
         series = self._collection(X, lengths)
         return self._distances(series, series, *read_pairs(pairs, len(series)).T)
 
     def pair_score(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
-        """Minus the distances of pairs: the higher, the more alike. Parameters as for `pair_distance`."""
+        """Minus the distances of pairs: the higher, the more alike.
+
+        Parameters
+        ----------
+        pairs, X, lengths
+            As for `pair_distance`.
+
+        Returns
+        -------
+        scores : array of shape (n_pairs,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As for `pair_distance`.
+        """
         return -self.pair_distance(pairs, X, lengths=lengths)
 
     def decision_function(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
-        """What `pair_score` gives, by the name that scorers of scikit-learn look for."""
+        """What `pair_score` gives, by the name that scorers of scikit-learn look for.
+
+        Parameters
+        ----------
+        pairs, X, lengths
+            As for `pair_distance`.
+
+        Returns
+        -------
+        scores : array of shape (n_pairs,)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As for `pair_distance`.
+        """
         return self.pair_score(pairs, X, lengths=lengths)
 
     def pairwise_distances(
@@ -198,6 +246,13 @@ class MetricLearner(SeriesEstimator):
         Returns
         -------
         distances : array of shape (len(X), len(Y))
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X or Y is no collection of finite series, or differs from that at fit in its channels.
         """
         X = as_list(self._read(X, lengths))
         if Y is None:
@@ -212,7 +267,19 @@ class MetricLearner(SeriesEstimator):
         return self._distances(X, Y, i, j).reshape(len(X), len(Y))
 
     def get_metric(self) -> LearnedMetric:
-        """The learned distance alone, as a picklable function of two series (n, d) or (n,), lengths free."""
+        """The learned distance alone.
+
+        Returns
+        -------
+        metric : LearnedMetric
+            A picklable function of two series (n, d) or (n,), of any lengths. It stays as it is when the estimator is
+            fitted anew.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        """
         check_is_fitted(self)
         return LearnedMetric(self._metric(), self._n_channels)
 
@@ -259,11 +326,20 @@ class MetricLearner(SeriesEstimator):
             What is to be largest: accuracy, the F score of `beta`, or the true positive (negative) rate where the true
             negative (positive) rate is at least `min_rate`.
         min_rate : float within [0, 1], optional
+            For the strategies "max_tpr" and "max_tnr" alone, which need it.
         beta : float > 0, default 1
+            How many times as much recall counts as precision, for "f_beta".
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If a parameter is none of those above, or pairs and signs do not fit X.
         """
         check_choice(strategy, "strategy", STRATEGIES)
         beta = _words.check_real(beta, "beta", "a finite number > 0")
@@ -279,17 +355,66 @@ class MetricLearner(SeriesEstimator):
         return self
 
     def set_threshold(self, threshold: float) -> Self:
-        """Take pairs up to this distance for same."""
+        """Take pairs up to this distance for same.
+
+        Parameters
+        ----------
+        threshold : float
+            What `predict` compares distances with.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError
+            If the threshold is no number.
+        """
         check_is_fitted(self)
         self.threshold_ = _words.check_real(threshold, "threshold", "a number")
         return self
 
     def predict(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Integers:
-        """+1 where the distance of a pair is at most `threshold_`, else -1. Parameters as for `pair_distance`."""
+        """Whether pairs belong together: their distance is at most `threshold_`.
+
+        Parameters
+        ----------
+        pairs, X, lengths
+            As for `pair_distance`.
+
+        Returns
+        -------
+        y : int64 array of shape (n_pairs,)
+            +1 for pairs that do, else -1.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As for `pair_distance`.
+        """
         return np.where(self.pair_distance(pairs, X, lengths=lengths) <= self.threshold_, 1, -1)
 
     def score(self, pairs: ArrayLike, y: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> float:
-        """Area under the ROC curve of `pair_score` on pairs with signs y. Parameters as for `fit`."""
+        """Area under the ROC curve of `pair_score`.
+
+        Parameters
+        ----------
+        pairs, y, X, lengths
+            As for `fit`; X None is the series at fit.
+
+        Returns
+        -------
+        score : float
+            In [0, 1].
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError, TypeError, ValueError
+            As for `pair_distance`, or if the signs do not fit the pairs.
+        """
         scores = self.pair_score(pairs, X, lengths=lengths)
         return float(roc_auc_score(read_signs(y, len(scores)), scores))
 

@@ -137,6 +137,13 @@ random_state, verbose
         -------
         mapped : array of shape (B, n, n_components), or list of (n_i, n_components) arrays
             An array where X is one, with zeros in the padding.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
         mapped = [x @ self.components_.T for x in items(series)]
@@ -148,7 +155,24 @@ random_state, verbose
         return padded
 
     def trajectories(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-        """Two series, (n, d) and (m, d), as the divergence sees them: mapped by L, (n, n_components) and so on."""
+        """Two series as the divergence sees them: mapped by L.
+
+        Parameters
+        ----------
+        x, y : arrays of shape (n, d) and (m, d), or (n,) and (m,)
+            Two series.
+
+        Returns
+        -------
+        mapped_x, mapped_y : arrays of shape (n, n_components) and (m, n_components)
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the estimator is not fitted.
+        TypeError, ValueError
+            If x and y are not two finite series with the channels of those at fit.
+        """
         check_is_fitted(self)
         x, y = _arrays.as_series_pair(x, y)
         if x.form != "single":
