@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 
-from . import _options, divergences, series
+from . import _arrays, _options, divergences, series
 from ._backend import BOTH
 from .warping import dec_dtw
 
@@ -74,6 +74,8 @@ def warp(arrays, options, n_jobs):
 
     arrays : {name: array or None}, WARP_INPUTS and keyword arguments of `dec_dtw`; options : the others, in JSON.
     """
+    if any(map(_arrays.on_device, arrays.values())):  # a digest would wait for the device
+        return _solve(dict(arrays), json.loads(options), n_jobs)
     key = _digest(arrays, options)
     with _lock:
         found = _recent_warps.get(key)
@@ -100,7 +102,7 @@ def _solve(arrays, options, n_jobs):
     x, y, reg, *bounds = (array if array is None or array.ndim else float(array) for array in inputs.values())
     if bounds[0] is not None:
         options["band"] = tuple(bounds[:2])
-    return dec_dtw(np.array(x), np.array(y), reg, slope_bounds=tuple(bounds[2:]), n_jobs=n_jobs, **arrays, **options)
+    return dec_dtw(x.copy(), y.copy(), reg, slope_bounds=tuple(bounds[2:]), n_jobs=n_jobs, **arrays, **options)
 
 
 def warp_gradients(found, cotangent):

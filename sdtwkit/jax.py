@@ -1,7 +1,8 @@
 """Losses and alignments as JAX functions, under jit, grad and vmap, with right first and second derivatives.
 
 The kernels are called back from compiled code with the arrays of the whole batch, also under vmap, which only adds
-leading axes. Each function carries the rule of its derivative, whose parts are such functions again.
+leading axes. Each function carries the rule of its derivative, whose parts are such functions again. JAX hands a
+callback memory of the host: arrays of a GPU go there and back, and are computed with on the CPU.
 
 A gamma that is a JAX array and a prior go through the matrix of costs, and through the identities
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so JAX knows their derivatives, too.

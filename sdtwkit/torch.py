@@ -2,7 +2,8 @@
 
 Each function of the library that is needed becomes a registered operator, so that `torch.compile` sees it as one node
 of known shape; its derivative is another operator. A loss keeps the gradient that came with its value: going backward
-multiplies it. CPU tensors are handed to the kernels without a copy; threads are those of `torch.get_num_threads()`.
+multiplies it. Tensors are handed to the kernels without a copy: those on the CPU as NumPy arrays, with the threads of
+`torch.get_num_threads()`; those on a CUDA device as CuPy arrays, on their device and torch's current stream there.
 
 Whatever is learned besides the series (gamma, a prior) goes through the matrix of costs and through the identities
 value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), so autograd knows its derivatives, too.
@@ -11,6 +12,7 @@ value(C; gamma) = gamma value(C / gamma; 1) and E(C; gamma) = E(C / gamma; 1), s
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import json
 import math
@@ -27,8 +29,9 @@ try:
 except ImportError as error:
     raise ImportError("sdtwkit.torch needs PyTorch: python -m pip install 'sdtwkit[torch]'") from error
 
-from . import _adapters, costs, series
+from . import _adapters, _arrays, costs, series
 from ._adapters import ONE_SIDED
+from ._cuda import exchange
 from ._options import UNIT_WEIGHTS
 from ._words import wrong_choice
 from .dp import CTC, ChainDP
@@ -86,18 +89,47 @@ def _keywords(options):
 
 
 def _array(tensor):
-    """A tensor's memory as an array."""
-    return None if tensor is None else tensor.detach().numpy()
+    """A tensor's memory as an array, NumPy's or CuPy's."""
+    if tensor is None:
+        return None
+    return exchange.array_of(tensor.detach()) if _on_cuda(tensor) else tensor.detach().numpy()
 
 
 def _tensor(array, like):
     """An array's memory as a tensor; an empty one for what does not exist."""
-    return like.new_empty(0) if array is None else torch.from_numpy(np.ascontiguousarray(array))
+    if array is None:
+        return like.new_empty(0)
+    if _arrays.on_device(array):
+        return torch.from_dlpack(_arrays.namespace(array).ascontiguousarray(array))
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def _on_cuda(tensor):
+    return tensor.is_cuda
 
 
 def _operator(name, schema):
-    """Register a function of CPU tensors as the operator sdtwkit::name."""
-    return torch.library.custom_op(f"sdtwkit::{name}", mutates_args=(), schema=schema, device_types="cpu")
+    """Register a function of tensors as the operator sdtwkit::name."""
+
+    def register(function):
+        @functools.wraps(function)
+        def placed(*inputs):
+            with _place(inputs):
+                return function(*inputs)
+
+        devices = ("cpu", "cuda")
+        return torch.library.custom_op(f"sdtwkit::{name}", placed, mutates_args=(), schema=schema, device_types=devices)
+
+    return register
+
+
+def _place(inputs):
+    """Where CuPy computes what tensors on a CUDA device ask for; on the CPU no such thing is needed."""
+    for tensor in inputs:
+        if isinstance(tensor, torch.Tensor) and _on_cuda(tensor):
+            stream = torch.cuda.current_stream(tensor.device)
+            return exchange.on_stream(tensor.device.index, stream.cuda_stream)
+    return contextlib.nullcontext()
 
 
 def _keep(ctx, inputs, *outputs):
@@ -349,7 +381,7 @@ class _Aligning(_Module):
 
     def _ready(self, x, y, x_lengths, y_lengths):
         """-> x, y of shape (B, n, d), (B, m, d) and one dtype, _Options; what the caller gave single gets B = 1."""
-        x, y = _on_cpu(x, "x"), _on_cpu(y, "y")
+        x, y = _in_reach(x, "x"), _in_reach(y, "y")
         if self.cost == "precomputed":
             if y is not None:
                 raise ValueError("y is given, but cost 'precomputed' takes the costs as x; expected y=None")
@@ -367,7 +399,7 @@ class _Aligning(_Module):
         gamma = self.gamma
         if not isinstance(gamma, torch.Tensor):
             gamma = torch.tensor(gamma, dtype=torch.float64)
-        prior = None if self.prior is None else self.prior.to(dtype)
+        prior = None if self.prior is None else self.prior.to(x)
         lengths = _lengths(x_lengths), _lengths(y_lengths)
         return x, y, _Options(gamma, *lengths, prior, self.mask, self.settings)
 
@@ -379,8 +411,8 @@ class _Aligning(_Module):
         gamma = options.gamma.to(C.dtype)
         forbidden = torch.isinf(C)
         C = torch.where(forbidden, math.inf, torch.where(forbidden, 0, C) / gamma)
-        options = options._replace(gamma=torch.ones_like(options.gamma), prior=None, settings=self.settings_over_costs)
-        return C, options, gamma
+        one = _number(1.0)  # on the host, where the kernels want it
+        return C, options._replace(gamma=one, prior=None, settings=self.settings_over_costs), gamma
 
     def _learns_more(self, options):
         """Whether gamma or the prior wants a gradient."""
@@ -389,9 +421,11 @@ class _Aligning(_Module):
         )
 
 
-def _on_cpu(tensor, name):
-    if isinstance(tensor, torch.Tensor) and tensor.device.type not in ("cpu", "meta"):
-        raise NotImplementedError(f"{name} is on {tensor.device}; this version computes on the CPU, pass {name}.cpu()")
+def _in_reach(tensor, name):
+    if isinstance(tensor, torch.Tensor) and tensor.device.type not in ("cpu", "cuda", "meta"):
+        raise NotImplementedError(
+            f"{name} is on {tensor.device}; expected a tensor on the CPU or a CUDA device, as {name}.cpu() is"
+        )
     return tensor
 
 
@@ -505,8 +539,8 @@ class SoftDTWLoss(_Aligning):
         values = self._values(x, y, options)
         if self.normalize in ("n", "m", "n+m"):
             n, m = x.shape[1], x.shape[2] if y is None else y.shape[1]
-            n = n if options.x_lengths is None else options.x_lengths
-            m = m if options.y_lengths is None else options.y_lengths
+            n = n if options.x_lengths is None else options.x_lengths.to(x.device)
+            m = m if options.y_lengths is None else options.y_lengths.to(x.device)
             values = values / {"n": n, "m": m, "n+m": n + m}[self.normalize]
         return _reduced(values, self.reduction)
 
@@ -682,7 +716,7 @@ class CTCLoss(torch.nn.Module):
         input_lengths: torch.Tensor | None = None,
         target_lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        log_probs = _on_cpu(log_probs, "log_probs")
+        log_probs = _in_reach(log_probs, "log_probs")
         if log_probs.dtype in (torch.float16, torch.bfloat16):
             log_probs = log_probs.float()
         arguments = log_probs, targets, _lengths(input_lengths), _lengths(target_lengths), self.blank
@@ -710,14 +744,14 @@ def _warp(*inputs):
 @_operator("dec_dtw", f"({_WARP_SCHEMA}) -> Tensor")
 def _dec_dtw(*inputs):
     # A copy: the result is kept, and what is handed out may be written to.
-    return _tensor(np.array(_warp(*inputs).values), inputs[0])
+    return _tensor(_warp(*inputs).values.copy(), inputs[0])
 
 
 @_operator("dec_dtw_vjp", f"(Tensor cotangent, {_WARP_SCHEMA}) -> ({', '.join(['Tensor'] * _DIFFERENTIABLE)})")
 def _dec_dtw_vjp(cotangent, *inputs):
     gradients = _adapters.warp_gradients(_warp(*inputs), _array(cotangent))
     return tuple(
-        torch.zeros_like(tensor) if gradient is None else _tensor(np.asarray(gradient), tensor).to(tensor.dtype)
+        torch.zeros_like(tensor) if gradient is None else _tensor(gradient, tensor).to(tensor)
         for tensor, gradient in zip(_tensors_of(inputs), gradients, strict=True)
     )
 
@@ -832,7 +866,7 @@ class DecDTW(_Module):
         x_lengths: torch.Tensor | None = None,
         y_lengths: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        x, y = _floating(_on_cpu(x, "x"), _on_cpu(y, "y"))
+        x, y = _floating(_in_reach(x, "x"), _in_reach(y, "y"))
         numbers = (self.reg, self.band_lower, self.band_upper, self.slope_lower, self.slope_upper)
         numbers = [one if isinstance(one, torch.Tensor) or one is None else _number(one) for one in numbers]
         times = self.x_times, self.y_times, self.warp_times
@@ -940,7 +974,7 @@ class ChainMarginals(_Module):
     ) -> torch.Tensor:
         pair = isinstance(theta, (tuple, list))
         theta, transition = theta if pair else (theta, None)
-        _on_cpu(theta, "theta")
+        _in_reach(theta, "theta")
         theta, other = _floating(theta, transition if pair else theta)
         transition, gamma = (other if pair else None), self.gamma
         gamma = gamma if isinstance(gamma, torch.Tensor) else _number(gamma)

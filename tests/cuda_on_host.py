@@ -14,6 +14,7 @@ import textwrap
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -126,6 +127,27 @@ class Pointer:
         self.ptr = ptr
 
 
+class Stream:
+    """A stream of another framework's; entered, the current one."""
+
+    entered: ClassVar = []  # (device, handle) of all
+
+    def __init__(self, handle):
+        self.handle = handle
+
+    @classmethod
+    def from_external(cls, stream):
+        version, handle = stream.__cuda_stream__()
+        assert version == 0
+        return cls(handle)
+
+    def __enter__(self):
+        self.entered.append((Device.current, self.handle))
+
+    def __exit__(self, *_):
+        pass
+
+
 class Device:
     """One of the devices of a machine; entered, the current one."""
 
@@ -192,6 +214,12 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     def __iter__(self):
         return (self[k] for k in range(len(self)))
 
+    def __dlpack__(self, **options):
+        return self._hidden.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._hidden.__dlpack_device__()
+
     def get(self):
         return self._hidden.copy()
 
@@ -257,11 +285,12 @@ def cupy_on(*hosts):
 
     cupy = types.ModuleType("cupy")
     cupy.ndarray, cupy.RawModule = Array, RawModule
-    cupy.cuda = types.SimpleNamespace(Device=Device)
+    cupy.cuda = types.SimpleNamespace(Device=Device, Stream=Stream)
     cupy.empty = _empty
     cupy.zeros = _here(lambda shape, dtype=float: np.zeros(shape, dtype))
-    cupy.asarray = cupy.ascontiguousarray = _here(lambda array, dtype=None: np.array(array, dtype, order="C", ndmin=1))
-    cupy.argwhere = _here(np.argwhere)
+    cupy.asarray = _here(lambda array, dtype=None: np.array(array, dtype, order="C", ndmin=1))
+    cupy.ascontiguousarray = _here(np.ascontiguousarray)
+    cupy.argwhere, cupy.from_dlpack = _here(np.argwhere), _here(np.from_dlpack)
     for name in ("arange", "broadcast_to", "concatenate", "interp", "isfinite", "stack", "take_along_axis", "where"):
         setattr(cupy, name, _here(getattr(np, name)))
     cupy.fill_diagonal = lambda array, value: np.fill_diagonal(_bare(array), value)

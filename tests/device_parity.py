@@ -179,9 +179,9 @@ def check_collections(cupy, rng, dtype, options, kind="soft"):
     )
     dx, dy = rng.normal(size=x.shape).astype(dtype), rng.normal(size=y.shape).astype(dtype)
     if kind == "soft":
-        some = {**options, "gamma": 0.5, **lengths}
-        got = _adapters.hvp(True, device_x, device_y, cupy.asarray(dx), cupy.asarray(dy), **some)
-        alike(got, _adapters.hvp(True, x, y, dx, dy, **some), dtype)
+        some = {**options, "gamma": 0.5, "divergence": True, **lengths}
+        got = _adapters.hvp(device_x, device_y, cupy.asarray(dx), cupy.asarray(dy), **some)
+        alike(got, _adapters.hvp(x, y, dx, dy, **some), dtype)
     for function, some in (
         (sdtwkit.cdist_soft_dtw, options),
         (sdtwkit.cdist_dtw, options),

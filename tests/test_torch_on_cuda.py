@@ -1,0 +1,186 @@
+"""sdtwkit.torch on CUDA tensors: on a device, and on the host with tensors that are taken for a device's.
+
+Without a device the bridge is what can be tested: which memory goes to CuPy, on which stream, and what comes back.
+"""
+
+import shutil
+import sys
+import types
+
+import cuda_on_host
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sdtwkit._cuda import alignment
+
+torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
+if torch:
+    import sdtwkit.torch
+    from sdtwkit.torch import SoftAlignment, SoftDTWLoss
+
+HERE = torch.device("cpu")
+OPTIONS = {
+    "plain": {},
+    "cosine": {"cost": "cosine"},
+    "divergence": {"divergence": True},
+    "normalized": {"normalize": "path", "window": 4},
+    "lengths": {"normalize": "n+m", "regularizer": "l2"},
+}
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory):
+    if shutil.which("g++") is None or sys.platform != "linux":
+        pytest.skip("compiles the CUDA sources with g++ on Linux")
+    return cuda_on_host.Host(alignment.FILE, alignment.libraries(), tmp_path_factory.mktemp("kernels"))
+
+
+@pytest.fixture
+def taken_for_cuda(monkeypatch, host):
+    """Tensors with axes count as tensors on a device; -> (cupy, (device, stream) that were made current)."""
+    cupy = cuda_on_host.install(monkeypatch, host)
+    stream = types.SimpleNamespace(cuda_stream=1234)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
+    monkeypatch.setattr(sdtwkit.torch, "_on_cuda", lambda tensor: tensor.ndim > 0)
+    monkeypatch.setattr(cuda_on_host.Stream, "entered", [])
+    return cupy
+
+
+def series(rng, device=HERE):
+    return [torch.tensor(rng.normal(size=(2, n, 3)), device=device, requires_grad=True) for n in (7, 5)]
+
+
+def losses(x, y, gamma, options):
+    """Values, first and second derivatives of a loss, as NumPy arrays."""
+    loss = SoftDTWLoss(gamma, reduction="none", **options)
+    values = loss(x, y, torch.tensor([7, 6]), torch.tensor([5, 5]))
+    wanted = [x, y] + ([gamma] if isinstance(gamma, torch.Tensor) else [])
+    first = torch.autograd.grad(values.square().sum(), wanted, create_graph=True)
+    second = torch.autograd.grad(sum((g**3).sum() for g in first[:2]), [x, y])
+    return [tensor.detach().cpu().numpy() for tensor in (values, *first, *second)]
+
+
+def alignments(x, y):
+    E = SoftAlignment(0.5)(x, y)
+    return [tensor.detach().cpu().numpy() for tensor in (E, *torch.autograd.grad((E**2).sum(), [x, y]))]
+
+
+def same(found, expected):
+    for array, right in zip(found, expected, strict=True):
+        assert_allclose(array, right, atol=1e-9 * max(1, abs(right).max()))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_loss_of_tensors_taken_for_a_device(request, rng, options):
+    x, y = series(rng)
+    expected = losses(x, y, 0.5, options)
+    request.getfixturevalue("taken_for_cuda")
+    same(losses(x, y, 0.5, options), expected)
+    assert set(cuda_on_host.Stream.entered) == {(0, 1234)}
+
+
+def test_a_gamma_that_is_learned(request, rng):
+    x, y = series(rng)
+    gamma = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    expected = losses(x, y, gamma, {})
+    request.getfixturevalue("taken_for_cuda")
+    same(losses(x, y, gamma, {}), expected)
+
+
+def test_an_alignment_of_tensors_taken_for_a_device(request, rng):
+    x, y = series(rng)
+    expected = alignments(x, y)
+    request.getfixturevalue("taken_for_cuda")
+    same(alignments(x, y), expected)
+
+
+def test_memory_is_shared(taken_for_cuda):
+    tensor = torch.zeros(3, requires_grad=True)
+    array = sdtwkit.torch._array(tensor)
+    array[1] = 5.0
+    assert tensor.tolist() == [0, 5, 0]
+    assert sdtwkit.torch._tensor(array, tensor).data_ptr() == tensor.data_ptr()
+
+
+def test_without_cupy(monkeypatch):
+    monkeypatch.setattr(sdtwkit.torch, "_on_cuda", lambda tensor: tensor.ndim > 0)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
+    monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
+    with pytest.raises(ImportError, match=r"need CuPy: python -m pip install 'sdtwkit\[gpu\]' \(CUDA 13\)"):
+        SoftDTWLoss()(torch.zeros(2, 3, 1), torch.zeros(2, 3, 1))
+
+
+def test_a_stream_before_cupy_14(monkeypatch, taken_for_cuda):
+    monkeypatch.delattr(cuda_on_host.Stream, "from_external")
+    taken_for_cuda.cuda.ExternalStream = lambda handle, device: cuda_on_host.Stream((handle, device))
+    with sdtwkit.torch.exchange.on_stream(1, 77):
+        pass
+    assert cuda_on_host.Stream.entered == [(1, (77, 1))]
+
+
+# ---- with a device
+
+
+@pytest.fixture
+def device():
+    pytest.importorskip("cupy", reason="needs CuPy, of the extra [gpu]")
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device and a PyTorch that was built for it")
+    return torch.device("cuda", torch.cuda.device_count() - 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_a_loss(device, options):
+    expected, found = (
+        losses(*series(np.random.default_rng(0), where), 0.5, options) for where in (torch.device("cpu"), device)
+    )
+    same(found, expected)
+
+
+@pytest.mark.gpu
+def test_results_lie_on_the_device(device, rng):
+    x, y = series(rng, device)
+    values = SoftDTWLoss(reduction="none")(x, y)
+    assert values.device == device
+    assert SoftAlignment()(x, y).device == device
+
+
+@pytest.mark.gpu
+def test_an_alignment(device):
+    same(*(alignments(*series(np.random.default_rng(0), where)) for where in (device, torch.device("cpu"))))
+
+
+@pytest.mark.gpu
+def test_the_current_stream_orders_the_work(device, rng):
+    x, y = series(rng)
+    expected = SoftDTWLoss()(x, y).item()
+    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.Stream(device)):
+        late = torch.full(x.shape, torch.nan, dtype=x.dtype, device=device)
+        torch.cuda._sleep(10**7)
+        late.copy_(x.detach())
+        loss = SoftDTWLoss()(late, y.detach().to(device))
+        late.fill_(0)
+        assert abs(loss.item() - expected) < 1e-9
+
+
+@pytest.mark.gpu
+def test_nothing_waits_for_the_device(device, rng):
+    x, y = series(rng, device)
+    loss = SoftDTWLoss()
+    loss(x, y).backward()  # compiles
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(x, y).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+def test_compiled(device, rng):
+    x, y = series(rng, device)
+    loss = SoftDTWLoss(0.5)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    gradients = [torch.autograd.grad(one(x, y), x)[0] for one in (compiled, loss)]
+    assert_allclose(*(gradient.cpu() for gradient in gradients), atol=1e-12)
