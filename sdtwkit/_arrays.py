@@ -360,7 +360,13 @@ def _read(value, name, device=False):
     raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers{hint}")
 
 
+def as_numbers(value, name):
+    """`value` as an ndarray of real numbers in its own dtype, finite or not."""
+    return _read(value, name)
+
+
 def to_ndarray(value, name):
+    """`value` as an ndarray of whatever it holds."""
     if getattr(value, "requires_grad", False) is True:
         raise ValueError(
             f"{name} is a tensor that requires grad, and a NumPy function would drop its gradient; use sdtwkit.torch, "

@@ -12,7 +12,7 @@ from os import PathLike
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._arrays import to_ndarray
+from ._arrays import as_real_array
 from ._words import check_count, check_integer, check_real
 
 _BLOCK = 64  # frames transformed at a time: some megabytes
@@ -66,12 +66,9 @@ def log_frequency_features(
     >>> features.shape, int(features[5].argmax()) + 36
     ((10, 72), 69)
     """
-    signal = to_ndarray(signal, "signal")
-    if signal.ndim != 1 or not len(signal) or signal.dtype.kind not in "biuf":
-        raise ValueError(f"signal is {signal.dtype} of shape {signal.shape}; expected real samples of shape (n,)")
-    signal = signal.astype(np.float32)
-    if not np.isfinite(signal).all():
-        raise ValueError(f"signal is not finite at sample {np.argmin(np.isfinite(signal))}")
+    signal = as_real_array(signal, "signal").astype(np.float32)
+    if signal.ndim != 1 or not len(signal):
+        raise ValueError(f"signal has shape {signal.shape}; expected samples of shape (n,), n >= 1")
     rate, frame_rate = _positive(rate, "rate"), _positive(frame_rate, "frame_rate")
     length = max(round(_positive(window, "window") * rate), 2)
     lowest = check_integer(lowest, "lowest", "an integer >= 0", minimum=0)

@@ -339,9 +339,7 @@ def _check_weights(weights, n):
     """(n,) float64"""
     if weights is None:
         return np.full(n, 1 / n)
-    weights = _arrays.to_ndarray(weights, "weights")
-    if weights.dtype.kind not in "buif":
-        raise TypeError(f"weights has dtype {weights.dtype}; expected real numbers")
+    weights = _arrays.as_numbers(weights, "weights")
     if weights.shape != (n,):
         raise ValueError(f"weights has shape {weights.shape}; expected ({n},), one weight for each of {n} series")
     wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))

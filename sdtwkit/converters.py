@@ -471,9 +471,7 @@ def to_flat(X: ArrayLike, *, lengths: Lengths = None) -> tuple[Array, Integers]:
 
 def _read(value, name, shapes):
     """`value` as an array of real numbers whose shape is one of `shapes`, {number of dimensions: in words}."""
-    array = _arrays.to_ndarray(value, name)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
+    array = _arrays.as_numbers(value, name)
     if array.ndim not in shapes or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {' or '.join(shapes.values())}, at least 1 each")
     return array

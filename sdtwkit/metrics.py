@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._arrays import as_real_array
 from ._typing import Arrays, Value
+from ._words import wrong_type
 
 
 def time_error(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> Value:
@@ -33,8 +35,8 @@ def time_error(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> Value
 
     Raises
     ------
-    ValueError
-        If shapes differ, values are not finite, or times do not increase.
+    TypeError, ValueError
+        If shapes differ, values are not finite numbers, or times do not increase.
 
     See Also
     --------
@@ -67,7 +69,7 @@ def time_deviation(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> V
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `time_error`.
 
     Examples
@@ -101,7 +103,7 @@ def time_error_and_grad(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike)
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         As `time_error`.
 
     Examples
@@ -144,9 +146,14 @@ def _absolute(e, d):
 
 def _over_pairs(judge, warp_true, warp, times, collect=np.array):
     """judge(errors, intervals) of a single warp; of a collection, all of them."""
-    if np.ndim(warp[0]) == 0:
+    for name, value in (("warp_true", warp_true), ("warp", warp), ("times", times)):
+        if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
+            raise wrong_type(value, name, "an array (n,) or (B, n), or a list of B arrays")
+        if not len(value):
+            raise ValueError(f"{name} is empty; expected an array (n,) or (B, n), or a list of B arrays")
+    if np.ndim(next(iter(warp))) == 0:
         return judge(*_errors(warp_true, warp, times, ""))
-    shared = np.ndim(times[0]) == 0
+    shared = np.ndim(next(iter(times))) == 0
     sizes = {"warp_true": len(warp_true), "warp": len(warp)} | ({} if shared else {"times": len(times)})
     if len(set(sizes.values())) > 1:
         raise ValueError(f"numbers of warps differ: {sizes}; expected as many of each")
@@ -158,15 +165,13 @@ def _over_pairs(judge, warp_true, warp, times, collect=np.array):
 def _errors(warp_true, warp, times, index):
     """-> warp - warp_true (n,), intervals (n - 1,); float64."""
     named = {"warp_true": warp_true, "warp": warp, "times": times}
-    named = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
+    named = {name: as_real_array(values, f"{name}{index}").astype(np.float64) for name, values in named.items()}
     for name, values in named.items():
         if values.ndim != 1 or values.shape != named["warp"].shape or len(values) < 2:
             raise ValueError(
                 f"{name}{index} has shape {values.shape}, warp{index} {named['warp'].shape}; expected the same (n,), "
                 "n >= 2, of warp_true, warp and times"
             )
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name}{index} is not finite at index {np.argmin(np.isfinite(values))}")
     intervals = np.diff(named["times"])
     if (intervals <= 0).any():
         raise ValueError(f"times{index} do not increase at index {np.argmax(intervals <= 0) + 1}")

@@ -357,9 +357,9 @@ class _Option:
             if single or len(value) != len(self.sizes):
                 expected = "an array of numbers" if single else f"one array for each of {len(self.sizes)} pairs"
                 raise ValueError(f"{name} is a list of {len(value)} arrays; expected {expected}")
-            self.form, self.values = "list", [_as_numbers(item, f"{name}[{b}]") for b, item in enumerate(value)]
+            self.form, self.values = "list", [_arrays.as_numbers(item, f"{name}[{b}]") for b, item in enumerate(value)]
         else:
-            array = _as_numbers(value, name)
+            array = _arrays.as_numbers(value, name)
             if array.ndim == 2 and not single and len(array) == len(self.sizes):
                 self.form, self.values = "rows", array
             else:
@@ -407,13 +407,6 @@ def _is_list_of_arrays(value):
     return isinstance(value, (list, tuple)) and len(value) > 0 and np.ndim(value[0]) > 0
 
 
-def _as_numbers(value, name):
-    array = _arrays.to_ndarray(value, name)
-    if array.dtype.kind not in "buif":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-    return array
-
-
 class _Clock:
     """Sample times of x and of y and warp times of every pair, from 0 on; and the form of what follows the latter."""
 
@@ -444,7 +437,7 @@ class _Clock:
     def _warp_times(self, warp_times, starts):
         listed = _is_list_of_arrays(warp_times)
         B = len(self.y)
-        array = None if listed else _as_numbers(warp_times, "warp_times")
+        array = None if listed else _arrays.as_numbers(warp_times, "warp_times")
         rows = warp_times if listed else array
         each = (listed or array.ndim == 2) and not self.single
         if each and len(rows) != B:
@@ -453,7 +446,7 @@ class _Clock:
         items = []
         for b in range(B):
             name = f"warp_times[{b}]" if each else "warp_times"
-            item = _as_numbers(rows[b] if each else rows, name)
+            item = _arrays.as_numbers(rows[b] if each else rows, name)
             if item.ndim != 1 or not len(item):
                 raise ValueError(f"{name} has shape {item.shape}; expected (n,), n >= 2")
             item = item.astype(np.float64)
@@ -482,13 +475,13 @@ class _Clock:
     def read(self, value, name):
         """The inverse: an argument shaped as the values of the warps -> list of (n_b,) float64."""
         if self.single:
-            items = [_as_numbers(value, name)]
+            items = [_arrays.as_numbers(value, name)]
         elif self.ragged:
             if not isinstance(value, (list, tuple)) or len(value) != len(self.t):
                 raise ValueError(f"{name} does not fit; expected a list of {len(self.t)} arrays, as the values are")
-            items = [_as_numbers(item, f"{name}[{b}]") for b, item in enumerate(value)]
+            items = [_arrays.as_numbers(item, f"{name}[{b}]") for b, item in enumerate(value)]
         else:
-            array = _as_numbers(value, name)
+            array = _arrays.as_numbers(value, name)
             if array.shape != (len(self.t), self.rows):
                 raise ValueError(
                     f"{name} has shape {array.shape}; expected {(len(self.t), self.rows)}, that of the values"
@@ -521,7 +514,7 @@ class _Rules:
         self.reg = _Option(reg, "reg", intervals, single)
         _check_sign(self.reg)
         self.half_width = self.band = None
-        if band is not None and not hasattr(band, "__len__"):
+        if band is not None and _is_number(band):
             self.half_width = _Option(_check_number(band, "band"), "band", nodes, single)
         elif band is not None:
             lower, upper = _two(band, "band", "None, a half-width, or (lower, upper)")
@@ -563,8 +556,13 @@ class _Rules:
         return out
 
 
+def _is_number(value):
+    """Also one that an array of no dimensions holds."""
+    return getattr(value, "ndim", None) == 0 or not hasattr(value, "__len__")
+
+
 def _two(pair, name, expected):
-    if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
+    if isinstance(pair, str) or _is_number(pair) or len(pair) != 2:
         raise _words.wrong_type(pair, name, expected)
     return pair
 

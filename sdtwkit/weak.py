@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from ._arrays import PAIR, as_matrices, read_series, to_ndarray
 from ._typing import Array, Arrays, Lengths, Normalization, Value
-from ._words import check_count, check_real, wrong_choice
+from ._words import check_count, check_real, wrong_choice, wrong_type
 
 # For predictions x and targets y, in the order of the steps (0, 1), (1, 1), (1, 0).
 STEP_WEIGHTS = {
@@ -126,7 +126,14 @@ def pad_repeat(y: ArrayLike, length: int, how: Literal["uniform", "last"] = "uni
     if not (isinstance(how, str) and how in ("uniform", "last")):
         raise wrong_choice(how, "how", "'uniform' or 'last'")
     padded = _stretched(y, check_count(length, "length"), "length", _evenly if how == "uniform" else _last)
-    return np.stack(padded) if isinstance(padded, list) else padded
+    if not isinstance(padded, list):
+        return padded
+    for b, item in enumerate(padded):
+        if item.shape != padded[0].shape:
+            raise ValueError(
+                f"y[{b}] has targets of shape {item.shape[1:]}, y[0] of {padded[0].shape[1:]}; expected the same of all"
+            )
+    return np.stack(padded)
 
 
 def repeat_targets(y: ArrayLike, times: int) -> Arrays:
@@ -257,9 +264,10 @@ def _diagonal_prior(n, m, nu, convention):
 
 
 def _check_sizes(n, m):
-    n, m = np.broadcast_arrays(to_ndarray(n, "n"), to_ndarray(m, "m"))
-    if n.ndim != 1 or not len(n):
-        raise ValueError(f"n and m have shape {n.shape}; expected integers, or arrays of B integers")
+    n, m = to_ndarray(n, "n"), to_ndarray(m, "m")
+    if max(n.ndim, m.ndim) > 1 or not n.size or not m.size or (n.size != m.size and 1 not in (n.size, m.size)):
+        raise ValueError(f"n has shape {n.shape}, m has {m.shape}; expected integers, or arrays of B integers each")
+    n, m = np.broadcast_arrays(n, m)
     return [check_count(k, "n") for k in n], [check_count(k, "m") for k in m]
 
 
@@ -573,12 +581,15 @@ def _alignments(E, x_lengths, y_lengths):
         items, single = [item[:n, :m] for item, n, m in sizes], matrices.single
     for b, item in enumerate(items):
         if not (item >= 0).all() or np.isinf(item).any():
-            raise ValueError(f"E{'' if single else f'[{b}]'} holds {item.min():g} to {item.max():g}; expected visits")
+            name = "E" if single else f"E[{b}]"
+            raise ValueError(f"{name} holds {item.min():g} to {item.max():g}; expected finite numbers >= 0")
     return items, single
 
 
 def _paths(path, items, single):
     """Integer arrays (L, 2), one for each alignment and inside it."""
+    if not single and not hasattr(path, "__len__"):
+        raise wrong_type(path, "path", f"a list of {len(items)} paths, one for each alignment")
     paths = [path] if single else list(path)
     if len(paths) != len(items):
         raise ValueError(f"path holds {len(paths)} paths for {len(items)} alignments; expected one for each")
@@ -588,8 +599,10 @@ def _paths(path, items, single):
         cells = to_ndarray(cells, name)
         if cells.ndim != 2 or cells.shape[1] != 2 or cells.dtype.kind not in "iu":
             raise ValueError(f"{name} is {cells.dtype} of shape {cells.shape}; expected integers (L, 2)")
-        if len(cells) and ((cells < 0).any() or (cells >= item.shape).any()):
-            raise ValueError(f"{name} leaves the alignment of shape {item.shape}")
+        outside = ((cells < 0) | (cells >= item.shape)).any(axis=1)
+        if outside.any():
+            k = int(np.argmax(outside))
+            raise ValueError(f"{name} holds {tuple(cells[k].tolist())} at index {k}; expected cells of {item.shape}")
         checked.append(np.unique(cells, axis=0))
     return checked
 

@@ -74,10 +74,11 @@ def test_silence_short_signals_and_integers():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: log_frequency_features(np.zeros((3, 2)), 8000), r"signal is float64 of shape \(3, 2\)"),
-        (lambda: log_frequency_features([], 8000), r"signal is float64 of shape \(0,\)"),
-        (lambda: log_frequency_features([1j], 8000), "signal is complex128"),
-        (lambda: log_frequency_features([0.0, np.nan], 8000), "signal is not finite at sample 1"),
+        (lambda: log_frequency_features(np.zeros((3, 2)), 8000), r"signal has shape \(3, 2\); expected samples"),
+        (lambda: log_frequency_features([], 8000), r"signal has shape \(0,\); expected samples"),
+        (lambda: log_frequency_features([1j], 8000), "signal has dtype complex128; expected real numbers"),
+        (lambda: log_frequency_features(None, 8000), "signal is None, of type NoneType"),
+        (lambda: log_frequency_features([0.0, np.nan], 8000), r"signal holds NaN at index \(1\)"),
         (lambda: log_frequency_features([0.0], 0), "rate is 0.0; expected a finite number > 0"),
         (lambda: log_frequency_features([0.0], 8000, window=-1), "window is -1.0; expected a finite number > 0"),
         (lambda: log_frequency_features([0.0], 8000, frame_rate="1"), "frame_rate is '1', of type str"),

@@ -93,7 +93,10 @@ def test_ragged_collections():
     [
         (([0, 1], [0, 1, 2], [0, 1, 2]), r"warp_true has shape \(2,\), warp \(3,\); expected the same \(n,\), n >= 2"),
         (([0], [0], [0]), "n >= 2"),
-        (([0, 1], [0, np.nan], [0, 1]), "warp is not finite at index 1"),
+        (([0, 1], [0, np.nan], [0, 1]), r"warp holds NaN at index \(1\)"),
+        (([0, 1], None, [0, 1]), r"warp is None, of type NoneType; expected an array \(n,\) or \(B, n\), or a list"),
+        (([0, 1], [0, 1], []), "times is empty"),
+        (([0, 1], ["a", "b"], [0, 1]), "warp has dtype <U1; expected real numbers"),
         (([0, 1, 2], [0, 1, 2], [0, 1, 1]), "times do not increase at index 2"),
         (([[0, 1]] * 2, [[0, 1]] * 3, [0, 1]), "numbers of warps differ: {'warp_true': 2, 'warp': 3}"),
         (([[0, 1]] * 2, [[0, 1]] * 2, [[0, 1], [1, 0]]), r"times\[1\] do not increase at index 1"),
@@ -101,5 +104,5 @@ def test_ragged_collections():
 )
 def test_malformed_warps_are_refused(arguments, message):
     for measure in (time_error, time_deviation, time_error_and_grad):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((TypeError, ValueError), match=message):
             measure(*arguments)

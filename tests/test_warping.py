@@ -569,8 +569,9 @@ def test_what_is_wrong_is_said(options, words, rng):
     [
         ({"subsequence": "y"}, "subsequence is 'y'; expected False or True"),
         ({"symmetric": 1}, "symmetric is 1"),
-        ({"reg": "0.1"}, "reg has dtype"),
-        ({"reg": None}, "reg has dtype object"),
+        ({"reg": "0.1"}, "reg is '0.1', of type str; expected an array of real numbers"),
+        ({"reg": None}, "reg is None, of type NoneType"),
+        ({"slope_bounds": np.array(2.0)}, r"slope_bounds is array\(2.\), of type ndarray; expected \(lower, upper\)"),
         ({"slope_bounds": 2.0}, r"slope_bounds is 2.0, of type float; expected \(lower, upper\)"),
         ({"band": "wide"}, "band is 'wide'"),
         ({"n_values": 10.5}, "n_values is 10.5"),
@@ -581,6 +582,11 @@ def test_what_is_wrong_is_said(options, words, rng):
 def test_what_has_the_wrong_type_is_said(options, words, rng):
     with pytest.raises((TypeError, ValueError), match=words):
         dec_dtw(*signals(rng), **options)
+
+
+def test_a_half_width_may_be_an_array_of_no_dimensions(rng):
+    x, y = signals(rng)
+    assert_array_equal(dec_dtw(x, y, band=np.array(0.3)).values, dec_dtw(x, y, band=0.3).values)
 
 
 def test_wrong_pairs_of_collections(rng):

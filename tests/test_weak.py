@@ -103,6 +103,7 @@ def test_inputs_are_not_written_to():
     [
         (lambda: unfold([1, 2, 3], 2), "n is 2, y has 3 targets; expected at least as many"),
         (lambda: pad_repeat([[1, 2], [1, 2, 3]], 2), "length is 2, y has 3 targets"),
+        (lambda: pad_repeat([np.ones((2, 1)), np.ones((2, 3))], 2), r"y\[1\] has targets of shape \(3,\), y\[0\] of"),
         (lambda: pad_repeat([1], 2, how="first"), "how is 'first'; expected 'uniform' or 'last'"),
         (lambda: unfold([1, 2], 2.5), "n is 2.5, of type float; expected an integer >= 1"),
         (lambda: repeat_targets([1, 2], 0), "times is 0; expected an integer >= 1"),
@@ -110,10 +111,11 @@ def test_inputs_are_not_written_to():
         (lambda: weak_targets(np.zeros((0, 3))), "strong is empty; expected at least one row"),
         (lambda: weak_targets([np.ones(2), np.ones(0)]), r"strong\[1\] is empty"),
         (lambda: weak_targets(["a"]), r"strong\[0\] is 'a', of type str"),
+        (lambda: diagonal_prior([2, 3], [1, 1, 1]), r"n has shape \(2,\), m has \(3,\); expected integers, or arrays"),
         (lambda: diagonal_prior(0, 3), "n is 0; expected an integer >= 1"),
         (lambda: diagonal_prior(3, 3, nu=0), "nu is 0.0; expected a finite number > 0"),
         (lambda: diagonal_prior(3, 3, convention="round"), "convention is 'round'; expected 'ceil' or 'floor'"),
-        (lambda: diagonal_prior([[3]], 3), "n and m have shape"),
+        (lambda: diagonal_prior([[3]], 3), r"n has shape \(1, 1\), m has \(\)"),
     ],
 )
 def test_wrong_targets_and_priors(call, message):
@@ -298,9 +300,10 @@ def test_diagnostics_of_batches(rng):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: alignment_diagnostics([[1.0, -0.5]]), "E holds -0.5 to 1; expected visits"),
+        (lambda: alignment_diagnostics([[1.0, -0.5]]), "E holds -0.5 to 1; expected finite numbers >= 0"),
+        (lambda: alignment_diagnostics([np.eye(2)], 3), "path is 3, of type int; expected a list of 1 paths"),
         (lambda: alignment_diagnostics(np.ones((2, 2, 2)), [[[0, 0]]]), "path holds 1 paths for 2 alignments"),
-        (lambda: alignment_diagnostics(np.ones((2, 2)), [[0, 2]]), r"path leaves the alignment of shape \(2, 2\)"),
+        (lambda: alignment_diagnostics(np.ones((2, 2)), [[0, 2]]), r"path holds \(0, 2\) at index 0; expected"),
         (lambda: alignment_diagnostics(np.ones((2, 2)), [[0.0, 1.0]]), "path is float64 of shape"),
         (lambda: alignment_diagnostics(np.ones((2, 2)), collapse_below=2), "collapse_below is 2"),
         (lambda: loss_scale("both", np.ones((2, 2))), "how is 'both'; expected one of 'n', 'm', 'n\\+m', 'path'"),
