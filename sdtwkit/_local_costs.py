@@ -160,6 +160,10 @@ class Huber(_ResidualSum):
     TypeError, ValueError
         Where delta is not a number, or not positive and finite.
 
+    References
+    ----------
+    Huber, Robust estimation of a location parameter, Annals of Mathematical Statistics 35 (1), 1964.
+
     Examples
     --------
     >>> from sdtwkit.costs import Huber, cost_matrix

@@ -189,6 +189,10 @@ def soft_dtw_divergence_value_and_grad(
     between equal samples. Kinds "sharp" and "mean" keep tables of the size n m; "soft" keeps none for the costs that
     `soft_dtw_value_and_grad` names.
 
+    References
+    ----------
+    Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
+
     Examples
     --------
     >>> from sdtwkit import soft_dtw_divergence_value_and_grad

@@ -324,7 +324,7 @@ def soft_dtw_loss(
     y_lengths: Lengths = None,
     n_jobs: int | None = None,
 ) -> jax.Array:
-    """Soft-DTW, or its divergence, of a batch of series.
+    """Soft-DTW [1]_, or its divergence [2]_, of a batch of series.
 
     Parameters
     ----------
@@ -354,6 +354,11 @@ def soft_dtw_loss(
     ------
     TypeError, ValueError
         If an argument is malformed; what only the values of arrays show comes as an error of JAX's callback.
+
+    References
+    ----------
+    .. [1] Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+    .. [2] Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
 
     Examples
     --------
@@ -447,6 +452,10 @@ def soft_alignment(
     ------
     TypeError, ValueError
         As for `soft_dtw_loss`.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------
@@ -547,6 +556,10 @@ def ctc_loss(
     ------
     TypeError, ValueError
         As for `soft_dtw_loss`.
+
+    References
+    ----------
+    Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, ICML 2006.
 
     Examples
     --------
@@ -649,6 +662,11 @@ def dec_dtw(
     ------
     TypeError, ValueError
         As for `soft_dtw_loss`.
+
+    References
+    ----------
+    Xu, Garg, Milford and Gould, Deep declarative dynamic time warping for end-to-end learning of alignment paths, ICLR
+    2023.
 
     Examples
     --------
@@ -759,6 +777,10 @@ def chain_marginals(
     ------
     TypeError, ValueError
         As for `soft_dtw_loss`.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------

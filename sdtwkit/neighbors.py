@@ -55,6 +55,10 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
     --------
     cdist_soft_dtw_divergence, cdist_soft_dtw, cdist_dtw : The matrices themselves.
 
+    References
+    ----------
+    Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
+
     Examples
     --------
     >>> from sklearn.neighbors import KNeighborsClassifier
@@ -180,6 +184,10 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
     -----
     Among series equally near, those that came first in training are taken; among classes with equal votes, the first of
     `classes_`.
+
+    References
+    ----------
+    Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
 
     Examples
     --------

@@ -57,6 +57,10 @@ def cdist_dtw(
     TypeError, ValueError
         As for `dtw`, and if `out` does not fit.
 
+    References
+    ----------
+    Sakoe and Chiba, Dynamic programming algorithm optimization for spoken word recognition, IEEE TASSP 1978.
+
     Examples
     --------
     >>> from sdtwkit import cdist_dtw
@@ -106,6 +110,10 @@ def cdist_soft_dtw(
     ------
     TypeError, ValueError
         As for `soft_dtw`, and if `out` does not fit.
+
+    References
+    ----------
+    Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
 
     Examples
     --------
@@ -161,6 +169,10 @@ def cdist_soft_dtw_divergence(
     ------
     TypeError, ValueError
         As for `soft_dtw_divergence`, and if `out` does not fit.
+
+    References
+    ----------
+    Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
 
     Examples
     --------

@@ -167,6 +167,10 @@ def dtw_path(
     TypeError, ValueError
         As for `dtw`.
 
+    References
+    ----------
+    Sakoe and Chiba, Dynamic programming algorithm optimization for spoken word recognition, IEEE TASSP 1978.
+
     Examples
     --------
     >>> from sdtwkit import dtw_path
@@ -284,6 +288,10 @@ def soft_dtw_value_and_grad(
     For costs that the kernels know (squared and plain Euclidean, Manhattan, Huber, dot product) no table of the size
     n m is kept: memory is about a quarter of a byte for each cell.
 
+    References
+    ----------
+    Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+
     Examples
     --------
     >>> from sdtwkit import soft_dtw_value_and_grad
@@ -334,6 +342,10 @@ def soft_dtw_alignment(
     ------
     TypeError, ValueError
         As for `soft_dtw`.
+
+    References
+    ----------
+    Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
 
     Examples
     --------
@@ -389,6 +401,10 @@ def soft_dtw_alignment_vjp(
     ------
     TypeError, ValueError
         As for `soft_dtw`, and if the cotangent does not fit.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------
@@ -448,6 +464,10 @@ def soft_dtw_hvp(
     TypeError, ValueError
         As for `soft_dtw`, and if the direction does not fit.
 
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
     Examples
     --------
     >>> from sdtwkit import soft_dtw_hvp
@@ -506,6 +526,10 @@ def subsequence_matches(
     ------
     TypeError, ValueError
         If an argument is malformed, or query and series are not single series.
+
+    References
+    ----------
+    Sakurai, Faloutsos and Yamamuro, Stream monitoring under the time warping distance, ICDE 2007.
 
     Examples
     --------

@@ -458,7 +458,7 @@ def _check_reduction(reduction):
 
 
 class SoftDTWLoss(_Aligning):
-    """Soft-DTW, or its divergence, of batches of series, as a loss.
+    """Soft-DTW [1]_, or its divergence [2]_, of batches of series, as a loss.
 
     Parameters
     ----------
@@ -491,6 +491,11 @@ class SoftDTWLoss(_Aligning):
     Called with x (B, n, d), y (B, m, d) and, for ragged batches, ``x_lengths`` and ``y_lengths`` (B,); or with two
     single series (n, d) and (m, d). Losses of half precision are computed in float32, also under autocast. First and
     second derivatives are exact; third ones raise.
+
+    References
+    ----------
+    .. [1] Cuturi and Blondel, Soft-DTW: a differentiable loss function for time-series, ICML 2017.
+    .. [2] Blondel, Mensch and Vert, Differentiable divergences between time series, AISTATS 2021.
 
     Examples
     --------
@@ -582,6 +587,10 @@ class SoftAlignment(_Aligning):
     Called like `SoftDTWLoss`; gives E (B, n, m), for two single series (1, n, m), in which entry (i, j) is the
     probability that a path matches x_i with y_j. A loss on E has exact gradients, by the product of the Hessian; second
     ones raise.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------
@@ -692,6 +701,10 @@ class CTCLoss(torch.nn.Module):
     Called with log_probs (B, T, K), targets (B, M) and, for ragged batches, input_lengths and target_lengths (B,).
     Where no path is feasible the loss is +inf and its gradient 0. First and second derivatives are exact, also where
     the log-probabilities are not normalised; third ones raise.
+
+    References
+    ----------
+    Graves, Fernández, Gomez and Schmidhuber, Connectionist temporal classification, ICML 2006.
 
     Examples
     --------
@@ -808,6 +821,11 @@ class DecDTW(_Module):
     Called with x (B, m, d), which is warped, y (B, n, d) and, for ragged batches, ``x_lengths`` and ``y_lengths`` (B,);
     or with two single signals. Gives phi (B, n), or (n,): times in x at the warp times, with exact gradients by the
     implicit function theorem; second derivatives raise.
+
+    References
+    ----------
+    Xu, Garg, Milford and Gould, Deep declarative dynamic time warping for end-to-end learning of alignment paths, ICLR
+    2023.
 
     Examples
     --------
@@ -950,6 +968,10 @@ class ChainMarginals(_Module):
     with a pair (unary, transition), (B, T, S) or (T, S), and (S, S), which is never expanded. ``lengths`` (B,) are true
     numbers of steps. Gives E of the shape of theta, or of the unary of the pair: probabilities of moves, or of states.
     A loss on E has exact gradients; second ones raise.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------

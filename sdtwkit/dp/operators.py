@@ -76,6 +76,10 @@ def smooth_max_hvp(
     TypeError, ValueError
         As for `smooth_max`, and if the shapes differ.
 
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
     Examples
     --------
     >>> from sdtwkit.dp import smooth_max_hvp
@@ -110,6 +114,10 @@ def smooth_min(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "ent
     TypeError, ValueError
         As for `smooth_max`.
 
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
+
     Examples
     --------
     >>> from sdtwkit.dp import smooth_min
@@ -141,6 +149,10 @@ def smooth_min_hvp(
     ------
     TypeError, ValueError
         As for `smooth_max_hvp`.
+
+    References
+    ----------
+    Mensch and Blondel, Differentiable dynamic programming for structured prediction and attention, ICML 2018.
 
     Examples
     --------

@@ -160,6 +160,11 @@ def coupled_gru_loss_and_grad(
     --------
     coupled_gru_forward : The model.
 
+    References
+    ----------
+    Compagnon, Lefebvre, Duffner and Garcia, Sequence metric learning as synchronization of recurrent neural networks,
+    IJCNN 2021.
+
     Examples
     --------
     >>> import numpy as np
