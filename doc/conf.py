@@ -8,6 +8,8 @@ need fetched data, whose pictures are committed.
 import re
 from pathlib import Path
 
+from sphinx.roles import XRefRole
+
 import sdtwkit
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -78,6 +80,15 @@ sphinx_gallery_conf = {
 }
 
 
+class GalleryRole(XRefRole):
+    """{gallery}`plot_name`: a link to that example, in whichever group it lies, by its title."""
+
+    def process_link(self, env, refnode, has_explicit_title, title, target):
+        (path,) = EXAMPLES.rglob(f"{target}.py")
+        refnode.attributes.update(refdomain="std", reftype="ref", refexplicit=has_explicit_title)
+        return title, "_".join(("sphx_glr_auto_examples", *path.relative_to(EXAMPLES).parts)).lower()
+
+
 def _skip_member(app, what, name, member, skip, options):
     """Leaves out what a class has from scikit-learn, PyTorch or the standard library: its own pages are there."""
     member = getattr(member, "fget", None) or getattr(member, "__wrapped__", None) or member
@@ -99,5 +110,6 @@ def _plain_docstring(app, what, name, obj, options, lines):
 
 
 def setup(app):
+    app.add_role("gallery", GalleryRole(warn_dangling=True))
     app.connect("autodoc-skip-member", _skip_member)
     app.connect("autodoc-process-docstring", _plain_docstring, priority=600)  # after numpydoc's

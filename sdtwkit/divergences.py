@@ -116,8 +116,9 @@ def soft_dtw_divergence(
 
     Notes
     -----
-    The soft divergence is proven to be positive unless x is y for cost "log_half_sqeuclidean" and gamma 1 [1]_. "sharp"
-    and "mean" can be negative between series of different lengths.
+    The soft divergence is proven to be positive unless x is y for cost "log_half_sqeuclidean" and gamma 1 [1]_. With
+    other costs or gammas it can be a little below 0, between series that differ little, and so can "sharp"; "mean" can
+    between series of different lengths.
 
     References
     ----------

@@ -33,8 +33,8 @@ class AlignmentDistance(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Serie
     ----------
     metric : {"soft_dtw_divergence", "sharp_divergence", "mean_divergence", "soft_dtw", "dtw"}
         Divergences are as in `soft_dtw_divergence`, of kinds "soft", "sharp" and "mean"; their negatives within
-        rounding are set to 0. "soft_dtw" may be negative, and so may "mean_divergence" between series of unequal
-        lengths, which scikit-learn refuses of precomputed distances: `SoftDTWKNeighborsClassifier` takes them.
+        rounding are set to 0. "soft_dtw" may be negative, and so may, a little, divergences (see there), which
+        scikit-learn refuses of precomputed distances: `SoftDTWKNeighborsClassifier` takes them.
     gamma : float > 0, default 1.0
         Smoothing, in units of the local cost; "dtw" and "mean_divergence" do not depend on it.
     regularizer : {"entropy", "l2", None}
