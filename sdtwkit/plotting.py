@@ -854,7 +854,7 @@ def _single_pair(x, y, cost):
     pairs = CostPairs(x, y, cost)
     if not pairs.single:
         raise _words.not_single("x", "y")
-    return (None, None) if pairs.y is None else next(iter(pairs))
+    return (None, None) if pairs.y is None else (pairs.x.data, pairs.y.data)
 
 
 def _items(X, lengths):
