@@ -209,6 +209,14 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             If the estimator is not fitted.
         TypeError, ValueError
             If X is no collection of finite series, or differs from that at fit in its channels.
+
+        Examples
+        --------
+        >>> from sdtwkit import SoftDTWAligner
+        >>> aligner = SoftDTWAligner(reference=[0.0, 1.0, 2.0]).fit([[0.0, 0.0, 1.0, 2.0]])
+        >>> aligner.alignments([[0.0, 2.0]])[0].round(2)
+        array([[1.  , 0.58, 0.01],
+               [0.01, 0.58, 1.  ]])
         """
         series = self._read(X, lengths)
         tables = self._alignments(series)
@@ -275,6 +283,12 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         ------
         TypeError, ValueError
             If a parameter is malformed, or the series do not pair.
+
+        Examples
+        --------
+        >>> from sdtwkit import SoftDTWAligner
+        >>> SoftDTWAligner(gamma=0.5).loss([[0.0, 1.0]], [[0.0, 1.0, 1.0]]).round(3)
+        array([-0.177])
         """
         return soft_dtw(_batch(X, "X"), _batch(Y, "Y"), x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
 
@@ -298,6 +312,13 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         ------
         TypeError, ValueError
             If a parameter is malformed, or the series do not pair.
+
+        Examples
+        --------
+        >>> from sdtwkit import SoftDTWAligner
+        >>> values, grad_X, grad_Y = SoftDTWAligner(gamma=0.5).loss_and_grad([[0.0, 1.0]], [[0.0, 1.0, 1.0]])
+        >>> grad_Y[0].round(3)
+        array([-0.19 ,  0.406,  0.026])
         """
         x, y = _batch(X, "X"), _batch(Y, "Y")
         values, *gradients = soft_dtw_value_and_grad(x, y, x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
@@ -323,6 +344,14 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         ------
         TypeError, ValueError
             As for `loss`, or if the cotangent does not fit the alignments.
+
+        Examples
+        --------
+        >>> from sdtwkit import SoftDTWAligner
+        >>> cotangent = [[[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]]  # of the mass off the diagonal
+        >>> grad_X, grad_Y = SoftDTWAligner(gamma=0.5).alignment_vjp([[0.0, 1.0]], [[0.0, 1.0, 1.0]], cotangent)
+        >>> grad_X[0].round(3)
+        array([ 0.606, -0.267])
         """
         x, y = _batch(X, "X"), _batch(Y, "Y")
         gradients = soft_dtw_alignment_vjp(x, y, cotangent, x_lengths=x_lengths, y_lengths=y_lengths, **self._options())
@@ -759,6 +788,12 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         ------
         TypeError, ValueError
             As for `dec_dtw`.
+
+        Examples
+        --------
+        >>> from sdtwkit import DecDTWAligner
+        >>> DecDTWAligner(reg=0.1).align([0.0, 1.0, 0.0], [0.0, 0.0, 1.0, 0.0]).values.round(3)
+        array([0.   , 0.08 , 0.512, 1.   ])
         """
         options = self.get_params()
         for name in ("reference", "max_iter", "tol"):

@@ -289,6 +289,14 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
             If the estimator is not fitted.
         TypeError, ValueError
             If X is no collection of finite series, differs from that at fit in its channels, or has too few neighbors.
+
+        Examples
+        --------
+        >>> from sdtwkit import SoftDTWKNeighborsClassifier
+        >>> knn = SoftDTWKNeighborsClassifier(1, gamma=0.1).fit([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]], ["hill", "valley"])
+        >>> distances, indices = knn.kneighbors([[0.0, 1.0, 1.0, 0.0]])
+        >>> indices
+        array([[0]])
         """
         queries = None if X is None else items(self._read(X, lengths))
         check_is_fitted(self)

@@ -218,6 +218,14 @@ class LinearChainCRF(BaseEstimator):
             If the estimator is not fitted.
         TypeError, ValueError
             As for `predict`.
+
+        Examples
+        --------
+        >>> from sdtwkit import LinearChainCRF
+        >>> X = [[{"word": "the"}, {"word": "dog"}]]
+        >>> LinearChainCRF(alpha=0.1).fit(X, [["det", "noun"]]).predict_marginals(X)[0].round(2)
+        array([[0.93, 0.07],
+               [0.07, 0.93]])
         """
         return self._apply(X, lengths, lambda dp, *batch: dp.marginals(*batch))
 

@@ -274,6 +274,16 @@ class WarpResult:
         ------
         ValueError
             If the cotangent does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sdtwkit import dec_dtw
+        >>> t = np.linspace(0, 1, 50)
+        >>> warp = dec_dtw(np.sin(6 * t), np.sin(6 * t**2), reg=0.01)
+        >>> gradients = warp.vjp(np.ones(50))  # of the sum of the values
+        >>> print(f"{gradients.reg:.2f}", gradients.x.shape)
+        7.65 (50,)
         """
         cotangents = self._clock.read(cotangent, "cotangent")
         return self._gradients(lambda warp, b, *out: warp.vjp(cotangents[b], *out))
@@ -285,6 +295,15 @@ class WarpResult:
         -------
         gradients : WarpGradients
             As `vjp` returns; what is shared by several pairs gets the sum.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sdtwkit import dec_dtw
+        >>> t = np.linspace(0, 1, 50)
+        >>> warp = dec_dtw(np.sin(6 * t), np.sin(6 * t**2), reg=0.01)
+        >>> print(f"{warp.value_grad().reg:.3f}")
+        0.326
         """
         return self._gradients(lambda warp, b, *out: warp.value_grad(*out))
 

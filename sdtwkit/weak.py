@@ -452,6 +452,13 @@ class AdaptiveSchedule:
         ------
         TypeError, ValueError
             If the statistic is no finite number.
+
+        Examples
+        --------
+        >>> from sdtwkit.weak import AdaptiveSchedule
+        >>> gamma = AdaptiveSchedule(10.0, 1.0, factor=0.5, patience=1)
+        >>> gamma.update(2.0), gamma.update(2.0)
+        (10.0, 5.0)
         """
         statistic = check_real(statistic, "statistic", "a finite number")
         if not np.isfinite(statistic):

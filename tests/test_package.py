@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 import sdtwkit
 from sdtwkit import _backend
 from sdtwkit._kernels import alignment as kernels
-from sdtwkit.dp import AlignmentDP, ChainDP, DagDP
+from sdtwkit.dp import CTC, AlignmentDP, ChainDP, DagDP
 
 MODULES = (sdtwkit, sdtwkit.dp, sdtwkit.costs, sdtwkit.datasets, sdtwkit.metrics, sdtwkit.weak, sdtwkit.audio)
 MODULES += (sdtwkit.metric_learning, sdtwkit.metric_learning.evaluation)
@@ -39,7 +39,7 @@ FUNCTIONS = {
 }
 METHODS = {
     f"{program.__name__}.{name}": method
-    for program in (AlignmentDP, ChainDP, DagDP)
+    for program in (AlignmentDP, ChainDP, CTC, DagDP)
     for name, method in vars(program).items()
     if not name.startswith("_")
 }

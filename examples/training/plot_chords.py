@@ -69,8 +69,8 @@ for update in range(1, 201):  # Adam
     templates = templates - 0.05 * mean / (1 - 0.9**update) / np.sqrt(square / (1 - 0.99**update) + 1e-16)
 
 # %%
-# Each template has found root, third and fifth of its chord. On a piece and an instrument that were not in the
-# training, dots are the chords of the analysis.
+# Above all, each template has found root, third and fifth of its chord. On a piece and an instrument that were not in
+# the training, green marks are the chords of the analysis.
 
 from_root, chords = test
 probabilities = softmax(scores_of(templates, from_root), axis=1)

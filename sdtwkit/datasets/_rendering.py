@@ -89,6 +89,13 @@ class Performance:
         Returns
         -------
         seconds : float64 array of the same shape
+
+        Examples
+        --------
+        >>> from sdtwkit.datasets import load_bach_chorales, render_performance
+        >>> performance = render_performance(load_bach_chorales().data[0], random_state=0)
+        >>> performance.to_seconds([0.0, 4.0]).round(2)
+        array([0.5, 3.5])
         """
         return _interpolate(quarters, self.score_knots, self.time_knots)
 
@@ -103,6 +110,13 @@ class Performance:
         Returns
         -------
         quarters : float64 array of the same shape
+
+        Examples
+        --------
+        >>> from sdtwkit.datasets import load_bach_chorales, render_performance
+        >>> performance = render_performance(load_bach_chorales().data[0], random_state=0)
+        >>> performance.to_score([0.5, 3.5]).round(2)
+        array([0., 4.])
         """
         return _interpolate(seconds, self.time_knots, self.score_knots)
 

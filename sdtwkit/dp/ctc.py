@@ -63,8 +63,11 @@ class CTC:
         Parameters
         ----------
         log_probs : array of shape (B, T, K) or (T, K)
+            Logarithms of the probabilities of K classes, the blank among them, in each of T frames.
         targets : int array of shape (B, M) or (M,)
+            Classes in their order, without blanks.
         input_lengths, target_lengths : None, or int array of shape (B,)
+            True lengths within padded arrays.
 
         Returns
         -------
@@ -75,6 +78,13 @@ class CTC:
         ------
         TypeError, ValueError
             If arrays do not fit one another, log_probs hold NaN or +inf, or targets a class that is none or the blank.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sdtwkit.dp import CTC
+        >>> print(CTC().value(np.log([[0.5, 0.5], [0.5, 0.5]]), [1]).round(3))  # three of four paths: -log(3/4)
+        0.288
         """
         batch = _arrays.as_transcripts(log_probs, input_lengths, self._blank, targets, target_lengths)
         return _answer(batch, _backend.ctc(batch, self._blank, False, self._n_jobs)[0])
@@ -144,6 +154,15 @@ class CTC:
         Notes
         -----
         Computed as the graph that it is, by the general kernel of `AlignmentDP`, with tables in float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sdtwkit.dp import CTC
+        >>> slope, product = CTC().hvp(np.log([[0.5, 0.5], [0.5, 0.5]]), [1], [[1.0, 0.0], [0.0, 0.0]])
+        >>> product.round(3)
+        array([[-0.222,  0.222],
+               [ 0.111, -0.111]])
         """
         batch = _arrays.as_transcripts(log_probs, input_lengths, self._blank, targets, target_lengths)
         direction = _arrays.to_ndarray(direction, "direction")

@@ -118,6 +118,15 @@ class _GruMetricLearner(MetricLearner):
             If the estimator is not fitted.
         TypeError, ValueError
             If x and y are not two finite series with the channels of those at fit.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import CoupledGRU
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = CoupledGRU(4, max_iter=2, random_state=0).fit_labels(X, y)
+        >>> found = metric.trajectories(X[0], X[1])
+        >>> found.states.shape, found.gates.shape, found.errors.shape
+        ((2, 3, 4), (2, 3, 4), (3,))
         """
         check_is_fitted(self)
         tolerance = _words.check_real(tolerance, "tolerance", "a number > 0")
@@ -478,6 +487,15 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
             If the estimator is not fitted.
         TypeError, ValueError
             If X or Y is no collection of finite series, or a number is out of its range.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import CoupledGRU
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = CoupledGRU(4, max_iter=2, random_state=0).fit_labels(X, y)
+        >>> distances, indices = metric.kneighbors(X[:1], X, n_neighbors=2)
+        >>> indices
+        array([[0, 1]])
         """
         X, Y = as_list(self._read(X, lengths)), as_list(self._read(Y, Y_lengths))
         shortlist = len(Y) if shortlist is None else min(_words.check_count(shortlist, "shortlist"), len(Y))

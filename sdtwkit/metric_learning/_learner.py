@@ -189,6 +189,15 @@ class MetricLearner(SeriesEstimator):
             If the estimator is not fitted.
         TypeError, ValueError
             If pairs are no indices of series of X, or X differs from that at fit in its channels.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import MahalanobisSoftDTW
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = MahalanobisSoftDTW(max_iter=5, random_state=0).fit_labels(X, y)
+        >>> same, different = metric.pair_distance([[0, 1], [0, 2]])
+        >>> bool(same < different)
+        True
         """
         series = self._collection(X, lengths)
         return self._distances(series, series, *read_pairs(pairs, len(series)).T)
@@ -253,6 +262,14 @@ class MetricLearner(SeriesEstimator):
             If the estimator is not fitted.
         TypeError, ValueError
             If X or Y is no collection of finite series, or differs from that at fit in its channels.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import MahalanobisSoftDTW
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = MahalanobisSoftDTW(max_iter=5, random_state=0).fit_labels(X, y)
+        >>> metric.pairwise_distances(X).argsort(axis=1)[:, 1]  # the nearest of the others
+        array([1, 0, 3, 2])
         """
         X = as_list(self._read(X, lengths))
         if Y is None:
@@ -279,6 +296,15 @@ class MetricLearner(SeriesEstimator):
         ------
         sklearn.exceptions.NotFittedError
             If the estimator is not fitted.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import MahalanobisSoftDTW
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = MahalanobisSoftDTW(max_iter=5, random_state=0).fit_labels(X, y)
+        >>> distance = metric.get_metric()
+        >>> bool(distance([0.0, 1.0], [0.0, 0.9]) < distance([0.0, 1.0], [1.0, 0.0]))
+        True
         """
         check_is_fitted(self)
         return LearnedMetric(self._metric(), self._n_channels)
@@ -340,6 +366,15 @@ class MetricLearner(SeriesEstimator):
             If the estimator is not fitted.
         TypeError, ValueError
             If a parameter is none of those above, or pairs and signs do not fit X.
+
+        Examples
+        --------
+        >>> from sdtwkit.metric_learning import MahalanobisSoftDTW
+        >>> X, y = [[0.0, 1.0, 0.0], [0.0, 0.9, 0.0], [1.0, 0.0, 1.0], [1.0, 0.1, 0.9]], [0, 0, 1, 1]
+        >>> metric = MahalanobisSoftDTW(max_iter=5, random_state=0).fit_labels(X, y)
+        >>> metric = metric.calibrate_threshold([[0, 1], [2, 3], [0, 2], [1, 3]], [1, 1, -1, -1])
+        >>> metric.predict([[0, 1], [0, 3]])
+        array([ 1, -1])
         """
         check_choice(strategy, "strategy", STRATEGIES)
         beta = _words.check_real(beta, "beta", "a finite number > 0")
