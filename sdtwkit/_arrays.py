@@ -15,7 +15,7 @@ from reprlib import repr as brief
 import numpy as np
 from numpy import isfinite, ndarray
 
-from ._words import mixed_devices, not_on_device, special, wrong_type
+from ._words import mixed_devices, not_on_device, one_sided_cost, special, wrong_type
 
 # Which kernel dtype serves which NumPy dtype, by character code, so that byte order plays no part.
 _KERNEL_DTYPE = dict.fromkeys("?bBhHiIlLqQpPdg", np.dtype(np.float64)) | dict.fromkeys("ef", np.dtype(np.float32))
@@ -923,7 +923,7 @@ def check_vector(x, name, largest=False, like=None):
 def check_collection_cost(cost, X, Y):
     """Refuse a cost that does not compare two series, and series Y outside its domain; Y None is X."""
     if not cost.y_is_differentiable:
-        raise ValueError("this cost does not compare two series; expected one that does, by name or object")
+        raise one_sided_cost()
     if on_device(X.data):  # whether Y is in the domain would have to be waited for
         if not cost.takes_batches:
             raise not_on_device("a cost of your own")

@@ -23,7 +23,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, column_or_1d
 from . import _arrays, _options, _words
 from ._typing import Lengths
 from .costs import get_cost
-from .divergences import KINDS, as_term, soft_dtw_divergence
+from .divergences import as_term, kind_of, soft_dtw_divergence
 from .pairwise import cdist_soft_dtw, cdist_soft_dtw_divergence
 
 # NaN may be padding, so `_arrays` looks for it; scikit-learn 1.6 renamed the option that leaves it be.
@@ -191,9 +191,7 @@ class Comparison(NamedTuple):
 
 def comparison_of(estimator, metric):
     """What an estimator compares series by: a metric with the estimator's options; cost None is the metric's own."""
-    if not (isinstance(metric, str) and metric in METRICS):
-        raise _words.wrong_choice(metric, "metric", f"one of {', '.join(map(repr, METRICS))}")
-    kind, options = METRICS[metric], _options_of(estimator)
+    kind, options = METRICS[_words.check_choice(metric, "metric", METRICS)], _options_of(estimator)
     if options["cost"] is None:
         options["cost"] = "sqeuclidean" if kind is None else "half_sqeuclidean"
     if metric == "dtw":
@@ -203,14 +201,7 @@ def comparison_of(estimator, metric):
 
 def objective_of(estimator):
     """What the barycenters of an estimator minimise the mean of: its parameter `divergence`, with its options."""
-    divergence = estimator.divergence
-    if isinstance(divergence, bool):
-        kind = "soft" if divergence else None
-    elif isinstance(divergence, str) and divergence in KINDS:
-        kind = divergence
-    else:
-        raise _words.wrong_choice(divergence, "divergence", "False, True, 'soft', 'sharp' or 'mean'")
-    return _checked(kind, _options_of(estimator))
+    return _checked(kind_of(estimator.divergence), _options_of(estimator))
 
 
 def _options_of(estimator):

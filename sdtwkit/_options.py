@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from ._arrays import namespace, on_device, to_ndarray
 from ._typing import Mask
-from ._words import check_integer, check_real, entries, wrong_choice
+from ._words import check_count, check_integer, check_positive, check_real, entries, wrong_choice
 
 DEFAULT_STEPS = ((0, 1), (1, 1), (1, 0))
 UNIT_WEIGHTS = (1.0, 1.0, 1.0)
@@ -148,10 +148,7 @@ def check_smoothing(gamma, regularizer):
         return 1.0
     if not (isinstance(regularizer, str) and regularizer in ("entropy", "l2")):
         raise wrong_choice(regularizer, "regularizer", "'entropy', 'l2' or None")
-    gamma = check_real(gamma, "gamma", "a finite number > 0")
-    if not 0.0 < gamma < np.inf:
-        raise ValueError(f"gamma is {gamma}; expected a finite number > 0")
-    return gamma
+    return check_positive(gamma, "gamma")
 
 
 def _check_steps(steps):
@@ -288,7 +285,7 @@ def sakoe_chiba_mask(n: int, m: int, radius: int) -> Mask:
            [0, 1, 1, 0],
            [0, 0, 1, 1]])
     """
-    n, m = _check_size(n, "n"), _check_size(m, "m")
+    n, m = check_count(n, "n"), check_count(m, "m")
     radius = min(check_integer(radius, "radius", "an integer >= 0", minimum=0), WIDEST)
     offset = np.arange(m) - np.arange(n)[:, None]
     return (offset <= radius + max(m - n, 0)) & (-offset <= radius + max(n - m, 0))
@@ -335,7 +332,7 @@ def itakura_mask(n: int, m: int, max_slope: float) -> Mask:
            [0, 0, 1, 1, 1, 0],
            [0, 0, 0, 0, 0, 1]])
     """
-    n, m = _check_size(n, "n"), _check_size(m, "m")
+    n, m = check_count(n, "n"), check_count(m, "m")
     slope = check_real(max_slope, "max_slope", "a finite number >= 1")
     if not 1.0 <= slope < np.inf:
         raise ValueError(f"max_slope is {slope}; expected a finite number >= 1")
@@ -350,7 +347,3 @@ def itakura_mask(n: int, m: int, max_slope: float) -> Mask:
             f"max_slope is {slope}; no path from (0, 0) to ({n - 1}, {m - 1}) keeps to it, take a larger one"
         )
     return mask
-
-
-def _check_size(n, name):
-    return check_integer(n, name, "an integer >= 1", minimum=1)

@@ -4,6 +4,7 @@ An error says what came, what is expected and which argument it is. Those that n
 worded where they are found, in `_arrays` and `_options`; what only the kernels find out is worded here.
 """
 
+import math
 import operator
 from numbers import Real
 from reprlib import repr as brief
@@ -36,6 +37,36 @@ def check_real(value, name, expected):
         raise ValueError(f"{name} is an integer beyond float64; expected {expected}") from None
 
 
+def check_positive(value, name):
+    expected = "a finite number > 0"
+    number = check_real(value, name, expected)
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"{name} is {number}; expected {expected}")
+    return number
+
+
+def check_nonnegative(value, name):
+    expected = "a finite number >= 0"
+    number = check_real(value, name, expected)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"{name} is {number}; expected {expected}")
+    return number
+
+
+def check_flag(value, name):
+    if not isinstance(value, (bool, np.bool_)):
+        raise wrong_type(value, name, "False or True")
+    return bool(value)
+
+
+def check_choice(value, name, choices):
+    """`value`, which is one of these names."""
+    if not (isinstance(value, str) and value in choices):
+        *others, last = map(repr, choices)
+        raise wrong_choice(value, name, f"{', '.join(others)} or {last}")
+    return value
+
+
 def entries(value, name, expected):
     if isinstance(value, (str, bytes)):
         raise wrong_type(value, name, expected)
@@ -61,6 +92,10 @@ def check_count(value, name):
     return check_integer(value, name, "an integer >= 1", minimum=1)
 
 
+def one_sided_cost():
+    return ValueError("cost 'nll' or 'precomputed' does not compare two series; expected one that does")
+
+
 # ---- what only the kernels find out
 
 
@@ -70,6 +105,10 @@ def costs_overflow():
 
 def potentials_overflow():
     return ValueError("the potentials of a sequence can exceed the range of float64; rescale theta")
+
+
+def no_path_between(a, b):
+    return ValueError(f"no path is admissible between {a} and {b}: the window leaves no way from start to end")
 
 
 def no_admissible_path(values, single):

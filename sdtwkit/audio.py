@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ._arrays import as_real_array
-from ._words import check_count, check_integer, check_real
+from ._words import check_count, check_integer, check_positive
 
 _BLOCK = 64  # frames transformed at a time: some megabytes
 
@@ -69,8 +69,8 @@ def log_frequency_features(
     signal = as_real_array(signal, "signal").astype(np.float32)
     if signal.ndim != 1 or not len(signal):
         raise ValueError(f"signal has shape {signal.shape}; expected samples of shape (n,), n >= 1")
-    rate, frame_rate = _positive(rate, "rate"), _positive(frame_rate, "frame_rate")
-    length = max(round(_positive(window, "window") * rate), 2)
+    rate, frame_rate = check_positive(rate, "rate"), check_positive(frame_rate, "frame_rate")
+    length = max(round(check_positive(window, "window") * rate), 2)
     lowest = check_integer(lowest, "lowest", "an integer >= 0", minimum=0)
     weights = _semitones(length, rate, lowest, check_count(n_pitches, "n_pitches"))
     hann = np.hanning(length + 1)[:-1].astype(np.float32)
@@ -92,13 +92,6 @@ def _semitones(length, rate, lowest, n_pitches):
     with np.errstate(divide="ignore"):
         pitch = 69 + 12 * np.log2(frequency / 440)
     return np.clip(1 - np.abs(pitch[:, None] - (lowest + np.arange(n_pitches))), 0, None).astype(np.float32)
-
-
-def _positive(value, name):
-    number = check_real(value, name, "a finite number > 0")
-    if not 0 < number < np.inf:
-        raise ValueError(f"{name} is {number}; expected a finite number > 0")
-    return number
 
 
 def read_wav(path: str | PathLike[str]) -> tuple[NDArray[np.float32], int]:

@@ -299,8 +299,7 @@ def dtw_barycenter_averaging(
     >>> dtw_barycenter_averaging([[0.0, 1.0, 0.0], [0.0, 0.0, 1.2, 0.0]], length=3)[:, 0].round(1)
     array([0. , 1.1, 0. ])
     """
-    if not (isinstance(cost, str) and cost in _MEAN_COSTS):
-        raise _words.wrong_choice(cost, "cost", " or ".join(map(repr, _MEAN_COSTS)))
+    _words.check_choice(cost, "cost", _MEAN_COSTS)
     recursion = _options.check_recursion(regularizer=None, window=window)
     max_iter, tol = check_stop(max_iter, tol)
     collection = _Collection(X, lengths, weights, get_cost(cost), n_jobs)
@@ -315,24 +314,15 @@ def dtw_barycenter_averaging(
 
 def _as_objective(divergence, cost, recursion):
     """-> (Term, whether it is debiased)."""
-    if isinstance(divergence, bool):
-        kind = "soft"
-    elif isinstance(divergence, str) and divergence in divergences.KINDS:
-        kind = divergence
-    else:
-        raise _words.wrong_choice(divergence, "divergence", "False, True, 'soft', 'sharp' or 'mean'")
-    debias = bool(divergence)
+    kind = divergences.kind_of(divergence)
+    debias = kind is not None
     if debias and type(cost).check is not Cost.check:
         raise ValueError("this cost does not compare any two series, as divergences need; expected divergence=False")
-    return divergences.as_term(kind, cost, recursion), debias
+    return divergences.as_term(kind or "soft", cost, recursion), debias
 
 
 def check_stop(max_iter, tol):
-    max_iter = _words.check_count(max_iter, "max_iter")
-    tol = _words.check_real(tol, "tol", "a finite number >= 0")
-    if not 0 <= tol < np.inf:
-        raise ValueError(f"tol is {tol}; expected a finite number >= 0")
-    return max_iter, tol
+    return _words.check_count(max_iter, "max_iter"), _words.check_nonnegative(tol, "tol")
 
 
 def _check_weights(weights, n):
@@ -493,9 +483,9 @@ class _Objective:
         hard = self.term._replace(kind="soft", recursion=self.term.recursion._replace(gamma=1.0, regularizer=None))
         jobs = ((hard, z, series) for series, _ in self.parts)
         values = np.concatenate(list(_blocks.map(_losses, jobs, self.collection.n_jobs)))
-        _check_paths(values, "the barycenter and X[{}]")
+        _check_paths(values, "the barycenter", "X[{}]")
         if self.debias:
-            _check_paths(divergences.self_values(hard, _repeated(z, 1)), "the barycenter and itself")
+            _check_paths(divergences.self_values(hard, _repeated(z, 1)), "the barycenter", "itself")
         return np.einsum("b,b", self.collection.weights, abs(values))
 
     def _self_terms(self):
@@ -503,7 +493,7 @@ class _Objective:
         collection = self.collection
         jobs = ((self.term, series) for series, _ in collection.parts(collection.X.lengths.mean()))
         values = np.concatenate(list(_blocks.map(divergences.self_values, jobs, collection.n_jobs)))
-        _check_paths(values, "X[{}] and itself")
+        _check_paths(values, "X[{}]", "itself")
         return np.einsum("b,b", collection.weights, values)
 
 
@@ -525,10 +515,10 @@ def _weighted_losses(term, z, X, weights, n_jobs):
     return np.einsum("b,b", weights, values), np.einsum("b,bld->ld", weights, gradients.reshape(len(X), *z.shape))
 
 
-def _check_paths(values, pair):
+def _check_paths(values, one, other):
     if np.isinf(values).any():
-        pair = pair.format(np.argmax(np.isinf(values)))
-        raise ValueError(f"no path is admissible between {pair}: the window leaves no way from start to end")
+        k = np.argmax(np.isinf(values))
+        raise _words.no_path_between(one.format(k), other.format(k))
 
 
 def _minimised(objective, start, max_iter, tol, callback, verbose):
@@ -609,7 +599,7 @@ def _averaged(collection, recursion, start, max_iter=_DBA_ITERATIONS, tol=_DBA_T
         jobs = ((recursion, z, *part) for part in parts)
         values, matched, sums = zip(*_blocks.map(_matched, jobs, collection.n_jobs), strict=True)
         values = np.concatenate(values)
-        _check_paths(values, "the barycenter and X[{}]")
+        _check_paths(values, "the barycenter", "X[{}]")
         history.append(float(np.einsum("b,b", collection.weights, values)))
         converged = n_iter > 0 and history[-2] - history[-1] <= tol * history[-1]
         if converged or n_iter == max_iter:

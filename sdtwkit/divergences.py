@@ -49,12 +49,20 @@ class Term(NamedTuple):
         return self.cost.symmetric and left == up and same_ends and same_mask
 
 
+def kind_of(divergence):
+    """The kind that an option `divergence` stands for; None for False, which is soft-DTW itself."""
+    if isinstance(divergence, bool):
+        return "soft" if divergence else None
+    if isinstance(divergence, str) and divergence in KINDS:
+        return divergence
+    raise _words.wrong_choice(divergence, "divergence", "False, True, 'soft', 'sharp' or 'mean'")
+
+
 def as_term(kind, cost, recursion):
     """Check a kind; the cost is a `Cost` that compares two series, the recursion checked."""
-    if not (isinstance(kind, str) and kind in KINDS):
-        raise _words.wrong_choice(kind, "kind", "'soft', 'sharp' or 'mean'")
+    _words.check_choice(kind, "kind", KINDS)
     if not cost.y_is_differentiable:
-        raise ValueError("this cost does not compare two series; expected one that does, by name or object")
+        raise _words.one_sided_cost()
     if kind == "mean":
         recursion = recursion._replace(gamma=_UNIFORM, regularizer="entropy")
     return Term(kind, cost, recursion)
@@ -139,7 +147,7 @@ def soft_dtw_divergence(
     call = _Call(x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs)
     with call.place():
         values = call.admissible(term_values(call.term, call.x, call.y, call.n_jobs))
-        if debias:
+        if call.debias:
             own = [call.admissible(self_values(call.term, side, call.n_jobs)) for side in (call.x, call.y)]
             values -= 0.5 * (own[0] + own[1])
         return call.answer(values)
@@ -208,7 +216,7 @@ def soft_dtw_divergence_value_and_grad(
     with call.place():
         values, grad_x, grad_y = term_value_and_grad(call.term, call.x, call.y, call.n_jobs)
         call.admissible(values)
-        if debias:
+        if call.debias:
             x_values, half_x = self_value_and_grad(call.term, call.x, call.n_jobs, side=0)
             y_values, half_y = self_value_and_grad(call.term, call.y, call.n_jobs, side=1)
             values -= 0.5 * (call.admissible(x_values) + call.admissible(y_values))
@@ -223,6 +231,7 @@ class _Call:
     def __init__(self, x, y, kind, debias, cost, recursion, x_lengths, y_lengths, n_jobs):
         self.n_jobs = _blocks.threads(n_jobs)
         self.term = as_term(kind, get_cost(cost), recursion)
+        self.debias = debias = _words.check_flag(debias, "debias")
         self.pairs = pairs = CostPairs(x, y, self.term.cost, x_lengths, y_lengths)
         _options.check_mask(recursion, *pairs.shape)
         self.x, self.y = pairs.x, pairs.y

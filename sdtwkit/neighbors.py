@@ -245,8 +245,7 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
             If a parameter is none of those above, X is no collection of finite series, or labels are missing.
         """
         _words.check_count(self.n_neighbors, "n_neighbors")
-        if self.weights not in ("uniform", "distance"):
-            raise _words.wrong_choice(self.weights, "weights", "'uniform' or 'distance'")
+        _words.check_choice(self.weights, "weights", ("uniform", "distance"))
         comparison_of(self, self.metric)
         if self.weights == "distance" and self.metric == "soft_dtw":
             raise ValueError(

@@ -199,6 +199,7 @@ _TILE_PAIRS = 1 << 17
 
 def _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias=False):
     _options.check_n_jobs(n_jobs)
+    debias = _words.check_flag(debias, "debias")
     X, Y = _arrays.as_collection_pair(X, Y, X_lengths, Y_lengths)
     _arrays.check_collection_cost(term.cost, X, Y)
     dtype, within = X.dtype, Y is None
@@ -220,7 +221,7 @@ def _cdist(X, Y, term, X_lengths, Y_lengths, out, n_jobs, debias=False):
     for rows, columns, values in _tiles(term, X, Y, triangular, debias, n_jobs):
         if np.isinf(values).any():
             i, j = np.argwhere(np.isinf(values))[0]
-            raise _no_path(f"X[{rows.start + i}]", f"{name}[{columns.start + j}]")
+            raise _words.no_path_between(f"X[{rows.start + i}]", f"{name}[{columns.start + j}]")
         if debias:
             values = values - (x_half[rows, None] + y_half[columns])
         result[rows, columns] = values = divergences.narrowed(values, dtype)
@@ -280,7 +281,7 @@ def _half_self_values(term, X, name, n_jobs):
     jobs = ((term, _blocks.part(X, some.start, some.stop)) for some in _cut(X, _pairs_of_a_tile(X, X)))
     values = np.concatenate(list(_blocks.map(divergences.self_values, jobs, n_jobs)))
     if np.isinf(values).any():
-        raise _no_path(f"{name}[{np.argmax(np.isinf(values))}]", "itself")
+        raise _words.no_path_between(f"{name}[{np.argmax(np.isinf(values))}]", "itself")
     return 0.5 * values
 
 
@@ -320,7 +321,3 @@ def _pairs_of_a_tile(X, Y):
 
 def _cut(X, step):
     return [slice(first, min(first + step, len(X))) for first in range(0, len(X), step)]
-
-
-def _no_path(a, b):
-    return ValueError(f"no path is admissible between {a} and {b}: the window leaves no way from start to end")

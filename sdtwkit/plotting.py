@@ -845,8 +845,7 @@ class WarpDisplay:
 
 
 def _check_kind(kind):
-    if not (isinstance(kind, str) and kind in ("alignment", "cost")):
-        raise _words.wrong_choice(kind, "kind", "'alignment' or 'cost'")
+    _words.check_choice(kind, "kind", ("alignment", "cost"))
 
 
 def _single_pair(x, y, cost):
@@ -913,10 +912,7 @@ def _time(sampling_rate):
     """-> (duration of a time step, label of the axis)."""
     if sampling_rate is None:
         return 1.0, "time step"
-    rate = _words.check_real(sampling_rate, "sampling_rate", "a finite number > 0")
-    if not 0 < rate < np.inf:
-        raise ValueError(f"sampling_rate is {rate}; expected a finite number > 0")
-    return 1.0 / rate, "time (s)"
+    return 1.0 / _words.check_positive(sampling_rate, "sampling_rate"), "time (s)"
 
 
 def _draw_channels(ax, series, unit, upright=False):

@@ -276,14 +276,10 @@ class LinearChainCRF(BaseEstimator):
             ("loss", ("surrogate", "relaxed")),
             ("solver", ("lbfgs", "adam")),
         ):
-            value = getattr(self, name)
-            if not (isinstance(value, str) and value in choices):
-                raise _words.wrong_choice(value, name, " or ".join(map(repr, choices)))
-        for name, positive in (("alpha", False), ("tol", False), ("learning_rate", True)):
-            expected = f"a finite number {'>' if positive else '>='} 0"
-            value = _words.check_real(getattr(self, name), name, expected)
-            if not 0 <= value < np.inf or (positive and value == 0):
-                raise ValueError(f"{name} is {value}; expected {expected}")
+            _words.check_choice(getattr(self, name), name, choices)
+        _words.check_nonnegative(self.alpha, "alpha")
+        _words.check_nonnegative(self.tol, "tol")
+        _words.check_positive(self.learning_rate, "learning_rate")
         _words.check_count(self.max_iter, "max_iter")
         _words.check_count(self.batch_size, "batch_size")
         _options.check_n_jobs(self.n_jobs)

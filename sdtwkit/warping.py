@@ -145,25 +145,24 @@ def dec_dtw(
     >>> print(f"{warp.vjp(np.ones(50)).reg:.2f}")
     7.65
     """
-    if not isinstance(subsequence, (bool, np.bool_)):
-        raise _words.wrong_choice(subsequence, "subsequence", "False or True")
-    if not isinstance(symmetric, (bool, np.bool_)):
-        raise _words.wrong_choice(symmetric, "symmetric", "False or True")
+    subsequence = _words.check_flag(subsequence, "subsequence")
+    symmetric = _words.check_flag(symmetric, "symmetric")
     n_jobs = _options.check_n_jobs(n_jobs)
+    reg_delta = _words.check_positive(reg_delta, "reg_delta")
     losses = (
         _check_loss(loss, "loss"),
-        _check_positive(loss_delta, "loss_delta"),
+        _words.check_positive(loss_delta, "loss_delta"),
         _check_loss(reg_loss, "reg_loss"),
-        _check_positive(reg_delta, "reg_delta"),
+        reg_delta,
         _check_loss(cum_loss, "cum_loss"),
         reg_delta,
-        _check_number(cum_reg, "cum_reg"),
-        bool(symmetric),
+        _words.check_nonnegative(cum_reg, "cum_reg"),
+        symmetric,
     )
     if n_values is not None:
         n_values = _words.check_integer(n_values, "n_values", "None or an integer >= 2", minimum=2)
     if target_slope is not None:
-        target_slope = _check_positive(target_slope, "target_slope")
+        target_slope = _words.check_positive(target_slope, "target_slope")
     x, y = _arrays.as_series_pair(x, y, x_lengths, y_lengths)
     if _arrays.on_device(x.data):
         raise _words.not_on_device("dec_dtw")
@@ -339,24 +338,8 @@ class WarpResult:
 # ---- arguments
 
 
-def _check_loss(name, argument):
-    if not (isinstance(name, str) and name in _backend.WARP_LOSSES):
-        raise _words.wrong_choice(name, argument, "'l2', 'l1' or 'huber'")
-    return _backend.WARP_LOSSES.index(name)
-
-
-def _check_positive(value, name):
-    value = _words.check_real(value, name, "a finite number > 0")
-    if not 0 < value < np.inf:
-        raise ValueError(f"{name} is {value}; expected a finite number > 0")
-    return value
-
-
-def _check_number(value, name):
-    value = _words.check_real(value, name, "a finite number >= 0")
-    if not 0 <= value < np.inf:
-        raise ValueError(f"{name} is {value}; expected a finite number >= 0")
-    return value
+def _check_loss(value, name):
+    return _backend.WARP_LOSSES.index(_words.check_choice(value, name, _backend.WARP_LOSSES))
 
 
 class _Option:
@@ -534,7 +517,7 @@ class _Rules:
         _check_sign(self.reg)
         self.half_width = self.band = None
         if band is not None and _is_number(band):
-            self.half_width = _Option(_check_number(band, "band"), "band", nodes, single)
+            self.half_width = _Option(_words.check_nonnegative(band, "band"), "band", nodes, single)
         elif band is not None:
             lower, upper = _two(band, "band", "None, a half-width, or (lower, upper)")
             self.band = (

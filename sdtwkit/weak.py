@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from ._arrays import PAIR, as_matrices, read_series, to_ndarray
 from ._typing import Array, Arrays, Lengths, Normalization, Value
-from ._words import check_count, check_real, wrong_choice, wrong_type
+from ._words import check_choice, check_count, check_nonnegative, check_positive, check_real, wrong_type
 
 # For predictions x and targets y, in the order of the steps (0, 1), (1, 1), (1, 0).
 STEP_WEIGHTS = {
@@ -123,8 +123,7 @@ def pad_repeat(y: ArrayLike, length: int, how: Literal["uniform", "last"] = "uni
     array([[60, 62, 64, 64],
            [60, 62, 62, 62]])
     """
-    if not (isinstance(how, str) and how in ("uniform", "last")):
-        raise wrong_choice(how, "how", "'uniform' or 'last'")
+    check_choice(how, "how", ("uniform", "last"))
     padded = _stretched(y, check_count(length, "length"), "length", _evenly if how == "uniform" else _last)
     if not isinstance(padded, list):
         return padded
@@ -241,11 +240,8 @@ def diagonal_prior(
            [0.  , 0.  ],
            [0.22, 0.  ]])
     """
-    nu = check_real(nu, "nu", "a finite number > 0")
-    if not 0.0 < nu < np.inf:
-        raise ValueError(f"nu is {nu}; expected a finite number > 0")
-    if not (isinstance(convention, str) and convention in ("ceil", "floor")):
-        raise wrong_choice(convention, "convention", "'ceil' or 'floor'")
+    nu = check_positive(nu, "nu")
+    check_choice(convention, "convention", ("ceil", "floor"))
     if np.ndim(n) == np.ndim(m) == 0:
         return _diagonal_prior(check_count(n, "n"), check_count(m, "m"), nu, convention)
     n, m = _check_sizes(n, m)
@@ -365,17 +361,15 @@ class ExponentialSchedule(_Schedule):
 
     def __post_init__(self):
         super().__post_init__()
-        _check_positive(self)
+        _check_values(self)
 
     def _between(self, share):
         return self.start_value * (self.stop_value / self.start_value) ** share
 
 
-def _check_positive(schedule):
+def _check_values(schedule):
     for name in ("start_value", "stop_value"):
-        value = check_real(getattr(schedule, name), name, "a finite number > 0")
-        if not 0 < value < np.inf:
-            raise ValueError(f"{name} is {value}; expected a finite number > 0")
+        check_positive(getattr(schedule, name), name)
 
 
 class AdaptiveSchedule:
@@ -420,14 +414,12 @@ class AdaptiveSchedule:
         self, start_value: float, stop_value: float, *, factor: float = 0.7, patience: int = 50, tolerance: float = 0.02
     ) -> None:
         self.start_value, self.stop_value = start_value, stop_value
-        _check_positive(self)
+        _check_values(self)
         self.factor = check_real(factor, "factor", "a number in (0, 1)")
         if not 0 < self.factor < 1:
             raise ValueError(f"factor is {factor}; expected a number in (0, 1)")
         self.patience = check_count(patience, "patience")
-        self.tolerance = check_real(tolerance, "tolerance", "a number >= 0")
-        if not 0 <= self.tolerance < np.inf:
-            raise ValueError(f"tolerance is {tolerance}; expected a number >= 0")
+        self.tolerance = check_nonnegative(tolerance, "tolerance")
         self.value = start_value
         self._lowest: float | None = None  # mean at this value
         self._sum, self._count = 0.0, 0
@@ -649,8 +641,7 @@ def loss_scale(how: Normalization, H: ArrayLike, *, x_lengths: Lengths = None, y
     >>> float(loss_scale("n", E)), round(float(loss_scale("path", E)), 3)
     (4.0, 4.0)
     """
-    if not (isinstance(how, str) and how in NORMALIZATIONS):
-        raise wrong_choice(how, "how", f"one of {', '.join(map(repr, NORMALIZATIONS))}")
+    check_choice(how, "how", NORMALIZATIONS)
     H = as_matrices(H, x_lengths, y_lengths, name="H", dtype=np.float64)
     if how == "path":
         blocks = zip(H.data, H.rows, H.columns, strict=True)

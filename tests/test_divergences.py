@@ -431,6 +431,8 @@ def test_errors(function, rng):
         function(x, y, kind="hard")
     with pytest.raises(TypeError, match="kind is None; expected 'soft'"):
         function(x, y, kind=None)
+    with pytest.raises(TypeError, match="debias is 'no', of type str; expected False or True"):
+        function(x, y, debias="no")
     for cost in ("precomputed", "nll"):
         with pytest.raises(ValueError, match="does not compare two series"):
             function(x, y, cost=cost)

@@ -155,7 +155,7 @@ def test_a_mask_is_for_all_pairs(rng):
 @pytest.mark.parametrize(("metric", "error"), [("euclidean", ValueError), (None, TypeError), (3, TypeError)])
 def test_unknown_metrics(kind, metric, error, rng):
     X, y = classes(rng)
-    with pytest.raises(error, match=r"metric is .*; expected one of 'soft_dtw_divergence', 'sharp_divergence'"):
+    with pytest.raises(error, match=r"metric is .*; expected 'soft_dtw_divergence', 'sharp_divergence'"):
         kind(metric=metric).fit(X, y)
 
 
@@ -225,6 +225,7 @@ def test_distances_beyond_the_range_of_their_inverses():
         ({"n_neighbors": 0}, ValueError, r"n_neighbors is 0; expected an integer >= 1"),
         ({"n_neighbors": 1.5}, TypeError, r"n_neighbors is 1.5"),
         ({"weights": "linear"}, ValueError, r"weights is 'linear'; expected 'uniform' or 'distance'"),
+        ({"weights": np.ones(3)}, TypeError, r"weights is array.*; expected 'uniform' or 'distance'"),
         ({"weights": None}, TypeError, r"weights is None"),
         ({"weights": "distance", "metric": "soft_dtw"}, ValueError, r"metric 'soft_dtw' may be negative"),
     ],

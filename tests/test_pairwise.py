@@ -183,6 +183,8 @@ def test_errors(rng):
     X, Y = rng.normal(size=(4, 6, 2)), rng.normal(size=(3, 5, 2))
     with pytest.raises(ValueError, match="kind is 'hard'; expected"):
         cdist_soft_dtw_divergence(X, Y, kind="hard")
+    with pytest.raises(TypeError, match="debias is 1, of type int; expected False or True"):
+        cdist_soft_dtw_divergence(X, Y, debias=1)
     for cost in ("precomputed", "nll"):
         with pytest.raises(ValueError, match="does not compare two series"):
             cdist_soft_dtw_divergence(X, Y, cost=cost)

@@ -567,7 +567,7 @@ def test_what_is_wrong_is_said(options, words, rng):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"subsequence": "y"}, "subsequence is 'y'; expected False or True"),
+        ({"subsequence": "y"}, "subsequence is 'y', of type str; expected False or True"),
         ({"symmetric": 1}, "symmetric is 1"),
         ({"reg": "0.1"}, "reg is '0.1', of type str; expected an array of real numbers"),
         ({"reg": None}, "reg is None, of type NoneType"),

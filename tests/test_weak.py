@@ -199,7 +199,7 @@ def test_schedules_are_monotone_and_keep_to_their_ends(schedule):
         (lambda: AdaptiveSchedule(1.0, 2.0, factor=1.0), r"factor is 1.0; expected a number in \(0, 1\)"),
         (lambda: AdaptiveSchedule(-1.0, 2.0), "start_value is -1.0; expected a finite number > 0"),
         (lambda: AdaptiveSchedule(1.0, 2.0, patience=0), "patience is 0; expected an integer >= 1"),
-        (lambda: AdaptiveSchedule(1.0, 2.0, tolerance=-1), "tolerance is -1; expected a number >= 0"),
+        (lambda: AdaptiveSchedule(1.0, 2.0, tolerance=-1), "tolerance is -1.0; expected a finite number >= 0"),
         (lambda: AdaptiveSchedule(1.0, 2.0).update(math.nan), "statistic is nan; expected a finite number"),
     ],
 )
@@ -306,7 +306,7 @@ def test_diagnostics_of_batches(rng):
         (lambda: alignment_diagnostics(np.ones((2, 2)), [[0, 2]]), r"path holds \(0, 2\) at index 0; expected"),
         (lambda: alignment_diagnostics(np.ones((2, 2)), [[0.0, 1.0]]), "path is float64 of shape"),
         (lambda: alignment_diagnostics(np.ones((2, 2)), collapse_below=2), "collapse_below is 2"),
-        (lambda: loss_scale("both", np.ones((2, 2))), "how is 'both'; expected one of 'n', 'm', 'n\\+m', 'path'"),
+        (lambda: loss_scale("both", np.ones((2, 2))), "how is 'both'; expected 'n', 'm', 'n\\+m' or 'path'"),
     ],
 )
 def test_wrong_alignments(call, message):

@@ -98,7 +98,7 @@ def make_route(length: float = 1000.0, *, random_state: RandomState = None) -> A
     >>> path.shape, round(float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum()))
     ((301, 2), 300)
     """
-    length = _positive(length, "length")
+    length = _words.check_positive(length, "length")
     rng = _options.check_random_state(random_state)
     n = max(int(np.ceil(length)), 1)
     s = (np.arange(n) + 0.5) * (length / n)  # middles of the pieces
@@ -159,10 +159,8 @@ def make_drives(
     """
     lines = [_path(path, k) for k, path in enumerate(_words.entries(paths, "paths", "a list of (k, 2) arrays"))]
     n_channels = _words.check_count(n_channels, "n_channels")
-    frame_rate = _positive(frame_rate, "frame_rate")
-    appearance = _words.check_real(appearance, "appearance", "a finite number >= 0")
-    if not 0 <= appearance < np.inf:
-        raise ValueError(f"appearance is {appearance}; expected a finite number >= 0")
+    frame_rate = _words.check_positive(frame_rate, "frame_rate")
+    appearance = _words.check_nonnegative(appearance, "appearance")
     rng = _options.check_random_state(random_state)
     see = _sensor(n_channels, appearance, rng)
     pairs = []
@@ -234,10 +232,3 @@ def _path(path, k):
     if not (np.isfinite(points).all() and len(points) > 1 and np.ptp(points, axis=0).any()):
         raise ValueError(f"paths[{k}] has {len(points)} points; expected {expected}")
     return points
-
-
-def _positive(value, name):
-    value = _words.check_real(value, name, "a finite number > 0")
-    if not 0 < value < np.inf:
-        raise ValueError(f"{name} is {value}; expected a finite number > 0")
-    return value

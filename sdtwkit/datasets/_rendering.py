@@ -191,8 +191,7 @@ def render_performance(
     >>> frames = np.arange(0, performance.duration, 0.1)  # every tenth of a second ...
     >>> targets = note_roll(chorale, performance.to_score(frames))  # ... the notes that sound
     """
-    if not (isinstance(timbre, str) and timbre in TIMBRES):
-        raise _words.wrong_choice(timbre, "timbre", f"one of {', '.join(map(repr, TIMBRES))}")
+    _words.check_choice(timbre, "timbre", TIMBRES)
     tempo, hold = _number(tempo, "tempo", "> 0"), _number(hold, "hold", "> 0")
     tempo_spread, dynamics = _number(tempo_spread, "tempo_spread", ">= 0"), _number(dynamics, "dynamics", ">= 0")
     noise, silence = _number(noise, "noise", ">= 0"), _number(silence, "silence", ">= 0")

@@ -19,10 +19,6 @@ from ._network import (
     COUPLINGS,
     Batch,
     Network,
-    check_beta,
-    check_choice,
-    check_kappa,
-    check_margin,
     loss_and_grad,
     loss_of,
     parameter_shapes,
@@ -32,10 +28,7 @@ from ._synchronisation import Trajectories, trajectories_of
 
 DISTANCES = ("euclidean", "manhattan", "cosine", "trajectory")
 _CLOSED = -2.0  # bias of the coupling gate at the start: weakly coupled
-_BATCH, _BATCH_BYTES = (
-    64,
-    1 << 25,
-)  # pairs, or their states and gates, that run side by side: in the caches, if possible
+_BATCH, _BATCH_BYTES = 64, 1 << 25  # pairs that run side by side, or their states and gates: to fit into the caches
 
 
 class _GruMetricLearner(MetricLearner):
@@ -43,12 +36,12 @@ class _GruMetricLearner(MetricLearner):
 
     def _check_parameters(self):
         _words.check_count(self.hidden_size, "hidden_size")
-        check_margin(self.margin)
-        check_beta(self.beta)
-        check_choice(self.distance, "distance", DISTANCES)
-        check_choice(self._coupling, "coupling", COUPLINGS)
-        check_choice(self._after_end, "after_end", AFTER_END)
-        check_kappa(self._kappa)
+        _words.check_positive(self.margin, "margin")
+        _words.check_nonnegative(self.beta, "beta")
+        _words.check_choice(self.distance, "distance", DISTANCES)
+        _words.check_choice(self._coupling, "coupling", COUPLINGS)
+        _words.check_choice(self._after_end, "after_end", AFTER_END)
+        _words.check_nonnegative(self._kappa, "kappa")
 
     def _start(self, rng):
         """Uniform within 1 / sqrt(H), as torch.nn.GRU starts; the gate of the coupling nearly closed, drawn last."""
@@ -129,9 +122,7 @@ class _GruMetricLearner(MetricLearner):
         ((2, 3, 4), (2, 3, 4), (3,))
         """
         check_is_fitted(self)
-        tolerance = _words.check_real(tolerance, "tolerance", "a number > 0")
-        if not tolerance > 0:
-            raise ValueError(f"tolerance is {tolerance}; expected a number > 0")
+        tolerance = _words.check_positive(tolerance, "tolerance")
         x, y = _arrays.as_series_pair(x, y)
         if x.form != "single":
             raise _words.not_single("x", "y")

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from .. import _arrays, _blocks, _options, _words
 from .._estimators import SeriesEstimator
 from .._typing import Array, Integers, Lengths
-from ._network import check_choice
 from ._pairs import (
     STRATEGIES,
     LabelSampler,
@@ -376,10 +375,8 @@ class MetricLearner(SeriesEstimator):
         >>> metric.predict([[0, 1], [0, 3]])
         array([ 1, -1])
         """
-        check_choice(strategy, "strategy", STRATEGIES)
-        beta = _words.check_real(beta, "beta", "a finite number > 0")
-        if not 0 < beta < np.inf:
-            raise ValueError(f"beta is {beta}; expected a finite number > 0")
+        _words.check_choice(strategy, "strategy", STRATEGIES)
+        beta = _words.check_positive(beta, "beta")
         if strategy.startswith("max"):
             min_rate = _words.check_real(min_rate, "min_rate", f"a rate within [0, 1] for strategy={strategy!r}")
             if not 0 <= min_rate <= 1:

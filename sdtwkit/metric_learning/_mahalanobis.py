@@ -14,7 +14,6 @@ from .._typing import Array, Arrays, Kind, Lengths, RandomState
 from ..divergences import KINDS, soft_dtw_divergence, soft_dtw_divergence_value_and_grad
 from ..pairwise import cdist_soft_dtw_divergence
 from ._learner import MetricLearner
-from ._network import check_choice, check_margin
 from ._pairs import together
 
 LOSSES = ("contrastive", "triplet")
@@ -180,9 +179,9 @@ random_state, verbose
         return x.data @ self.components_.T, y.data @ self.components_.T
 
     def _check_parameters(self):
-        check_choice(self.loss, "loss", LOSSES)
-        check_choice(self.kind, "kind", KINDS)
-        check_margin(self.margin)
+        _words.check_choice(self.loss, "loss", LOSSES)
+        _words.check_choice(self.kind, "kind", KINDS)
+        _words.check_positive(self.margin, "margin")
         recursion = _options.check_recursion(self.gamma, window=self.window)
         if recursion.mask is not None:
             raise TypeError("window is a mask; expected None or an integer >= 0, as series are cut and of any lengths")

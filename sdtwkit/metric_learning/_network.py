@@ -177,7 +177,7 @@ def coupled_gru_loss_and_grad(
     ['U', 'W', 'bh', 'bi', 'x1', 'x2']
     """
     network = Network.of(params, coupling, kappa, after_end)
-    margin, beta = check_margin(margin), check_beta(beta)
+    margin, beta = _words.check_positive(margin, "margin"), _words.check_nonnegative(beta, "beta")
     x1, x2 = _read_pairs(network, x1, x2, lengths1, lengths2)
     same = _check_same(same, len(x1))
     network, x1, x2 = _of_one_dtype(network, x1, x2)
@@ -247,10 +247,10 @@ class Network:
 
     @classmethod
     def of(cls, params, coupling, kappa, after_end):
-        check_choice(coupling, "coupling", COUPLINGS)
-        check_choice(after_end, "after_end", AFTER_END)
+        _words.check_choice(coupling, "coupling", COUPLINGS)
+        _words.check_choice(after_end, "after_end", AFTER_END)
         p = _check_parameters(params, coupling != "none")
-        return cls.stacked(p, coupling, check_kappa(kappa), after_end == "hold")
+        return cls.stacked(p, coupling, _words.check_nonnegative(kappa, "kappa"), after_end == "hold")
 
     @classmethod
     def stacked(cls, p, coupling, kappa, hold):
@@ -412,32 +412,6 @@ def _by_pairs(values, order, T):
 
 
 # ---- checks
-
-
-def check_choice(value, name, choices):
-    if not (isinstance(value, str) and value in choices):
-        raise _words.wrong_choice(value, name, f"one of {', '.join(map(repr, choices))}")
-
-
-def check_kappa(kappa):
-    kappa = _words.check_real(kappa, "kappa", "a finite number >= 0")
-    if not 0 <= kappa < np.inf:
-        raise ValueError(f"kappa is {kappa}; expected a finite number >= 0")
-    return kappa
-
-
-def check_beta(beta):
-    beta = _words.check_real(beta, "beta", "a finite number >= 0")
-    if not 0 <= beta < np.inf:
-        raise ValueError(f"beta is {beta}; expected a finite number >= 0")
-    return beta
-
-
-def check_margin(margin):
-    margin = _words.check_real(margin, "margin", "a finite number > 0")
-    if not 0 < margin < np.inf:
-        raise ValueError(f"margin is {margin}; expected a finite number > 0")
-    return margin
 
 
 def parameter_shapes(d, H, coupled=True):

@@ -35,16 +35,13 @@ def check_schedule(estimator):
         given[name] = _words.check_real(given[name], name, "a number > 0")
         if not given[name] > 0 or (name == "learning_rate" and given[name] == np.inf):
             raise ValueError(f"{name} is {given[name]}; expected a number > 0")
-    given["tol"] = _words.check_real(given["tol"], "tol", "a number >= 0")
-    if not 0 <= given["tol"] < np.inf:
-        raise ValueError(f"tol is {given['tol']}; expected a number >= 0")
+    given["tol"] = _words.check_nonnegative(given["tol"], "tol")
     share = given["validation_fraction"] = _words.check_real(
         given["validation_fraction"], "validation_fraction", "a number within (0, 1)"
     )
     if not 0 < share < 1:
         raise ValueError(f"validation_fraction is {share}; expected a number within (0, 1)")
-    if not isinstance(given["early_stopping"], bool | np.bool_):
-        raise _words.wrong_type(given["early_stopping"], "early_stopping", "True or False")
+    _words.check_flag(given["early_stopping"], "early_stopping")
     return Schedule(**given)
 
 
