@@ -624,7 +624,7 @@ class Transcripts:
 
 def as_transcripts(log_probs, input_lengths, blank, targets=None, target_lengths=None):
     """log_probs (T, K) or (B, T, K), below +inf; targets (M,) or (B, M), labels below K other than the blank."""
-    array = _read(log_probs, "log_probs")
+    array = _read(log_probs, "log_probs", device=True)
     if not 2 <= array.ndim <= 3 or 0 in array.shape:
         raise ValueError(f"log_probs has shape {array.shape}; expected (B, T, K) or (T, K), at least 1 each")
     single = array.ndim == 2
@@ -635,12 +635,23 @@ def as_transcripts(log_probs, input_lengths, blank, targets=None, target_lengths
     frames = _equal(B, T)
     if input_lengths is not None:
         frames = _check_lengths(input_lengths, frames, single, "log_probs", "input_lengths", unit="frames")
-    if not data.max() < np.inf:
+    if not on_device(data) and not data.max() < np.inf:
         _check_log_probs(data, frames, single)
     if targets is None:
         return Transcripts(data, None, frames, None, single)
     targets, lengths = _check_targets(targets, target_lengths, B, K, blank, single)
+    for array, name in ((targets, "targets"), (frames, "input_lengths"), (lengths, "target_lengths")):
+        if on_device(array):  # those of the host will do beside log_probs of a device
+            check_one_place((data, array), ("log_probs", name))
     return Transcripts(data, targets, frames, lengths, single)
+
+
+def as_transcript_direction(value, batch):
+    """A direction of the log-probabilities, (B, T, K) in their dtype."""
+    direction = _read_beside(value, batch.log_probs, "direction")
+    if direction.shape != batch.log_probs.shape[batch.single :]:
+        raise ValueError(f"direction has shape {direction.shape}; expected that of log_probs")
+    return _kernel_ready(direction.reshape(batch.log_probs.shape), batch.dtype)
 
 
 def _check_log_probs(data, frames, single):
@@ -656,18 +667,20 @@ def _check_log_probs(data, frames, single):
 
 
 def _check_targets(targets, lengths, B, K, blank, single):
-    array = to_ndarray(targets, "targets")
+    array = targets if on_device(targets) else to_ndarray(targets, "targets")
     if array.ndim != 2 - single or (not single and len(array) != B):
         expected = "(M,)" if single else f"({B}, M)"
         raise ValueError(f"targets has shape {array.shape}; expected {expected}, label sequences of the samples")
     if array.dtype.kind not in "iu" and array.size:
         raise TypeError(f"targets has dtype {array.dtype}; expected integer labels")
-    array = np.ascontiguousarray(array.reshape(B, -1), np.int64) if array.size else np.zeros((B, 0), np.int64)
+    array = _kernel_ready(array.reshape(B, -1), np.dtype(np.int64)) if array.size else np.zeros((B, 0), np.int64)
     M = array.shape[1]
     if lengths is None:
         lengths = _equal(B, M)
     else:
         lengths = _check_lengths(lengths, _equal(B, M), single, "targets", "target_lengths", unit="labels", least=0)
+    if on_device(array) or on_device(lengths):  # the kernels answer NaN for a label that is none
+        return array, lengths
     wrong = (np.arange(M) < lengths[:, None]) & ((array < 0) | (array >= K) | (array == blank))
     if wrong.any():
         b, k = np.argwhere(wrong)[0]

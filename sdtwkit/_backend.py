@@ -312,6 +312,8 @@ def _paths_on_device(problem, samples):
 
 def ctc(batch, blank, with_gradient, n_jobs=1):
     """(B,) values of a Transcripts batch, and d value / d log_probs (B, T, K) or None."""
+    if _arrays.on_device(batch.log_probs):
+        return _ctc_on_device(batch, blank, with_gradient)
     dtype = batch.dtype
     while True:
         log_probs = batch.log_probs.astype(dtype, copy=False)
@@ -327,6 +329,24 @@ def ctc(batch, blank, with_gradient, n_jobs=1):
     if dtype is batch.dtype or not with_gradient:
         return _arrays.narrowed(value, batch.dtype), gradient
     return _arrays.narrowed(value, batch.dtype), _arrays.narrowed(gradient, batch.dtype)
+
+
+def ctc_products(batch, blank, direction):
+    """Of a Transcripts batch on a device, (B,) slopes <gradient, direction>, (B, T, K) products with the Hessian."""
+    return _ctc_on_device(batch, blank, True, direction)[1:]
+
+
+def _ctc_on_device(batch, blank, with_gradient, direction=None):
+    """(B,) values and (B, T, K) gradients or None; with a direction values, slopes and products."""
+    from ._cuda import ctc as engine
+
+    data, arrays = batch.log_probs, _arrays.namespace(batch.log_probs)
+    with data.device:  # where results are allocated and kernels launched
+        value = arrays.empty(len(data), data.dtype)
+        slope = () if direction is None else (arrays.empty(len(data), data.dtype),)
+        gradient = arrays.zeros(data.shape, data.dtype) if with_gradient else None
+        engine.run(data, batch.targets, batch.frames, batch.lengths, blank, value, gradient, direction, *slope)
+    return value, *slope, gradient
 
 
 def _solve(problem, n_jobs, want):

@@ -247,7 +247,7 @@ def _method(name):
     return method
 
 
-for _name in ("all", "any", "argmin", "copy", "max", "mean", "min", "ravel", "reshape", "sum", "swapaxes"):
+for _name in ("all", "any", "argmax", "argmin", "copy", "max", "mean", "min", "ravel", "reshape", "sum", "swapaxes"):
     setattr(Array, _name, _method(_name))
 
 

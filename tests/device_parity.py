@@ -5,7 +5,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import sdtwkit
 from sdtwkit import _adapters
-from sdtwkit.dp import AlignmentDP, ChainDP
+from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 REGULARIZERS = ("entropy", "l2", None)
 DTYPES = (np.float64, np.float32)
@@ -254,4 +254,40 @@ def check_chains(cupy, rng, dtype, regularizer, pair, shape, gamma=0.6):
     device_states, device_values = dp.decode(there, **lengths)
     close(device_values, values, dtype)
     for got, expected in zip(device_states, states, strict=True):
+        assert_array_equal(got.get(), expected)
+
+
+# ---- CTC
+
+# (frames, classes, labels): one of each; none; too few frames for some; one strip of rows, full; one row more; three.
+TRANSCRIPTS = ((1, 2, 1), (5, 3, 0), (4, 3, 4), (40, 5, 12), (70, 40, 31), (80, 6, 32), (150, 9, 70))
+
+
+def random_transcripts(rng, T, K, M, dtype):
+    """Log-probabilities of four samples, some classes impossible; labels; lengths, beyond which NaN lies."""
+    log_probs = rng.normal(size=(4, T, K))
+    log_probs -= np.log(np.exp(log_probs).sum(axis=2, keepdims=True))
+    log_probs[1][rng.random((T, K)) < 0.05] = -np.inf
+    frames, labels = np.array([T, T, max(1, T - 3), (T + 1) // 2]), np.array([M, M // 2, M, M // 3])
+    for b, n in enumerate(frames):
+        log_probs[b, n:] = np.nan
+    targets = rng.integers(0, K - 1, (4, M))
+    return log_probs.astype(dtype), targets, {"input_lengths": frames, "target_lengths": labels}
+
+
+def check_ctc(cupy, rng, dtype, shape):
+    """All of CTC on one ragged batch."""
+    log_probs, targets, lengths = random_transcripts(rng, *shape, dtype)
+    ctc = CTC(blank=shape[1] - 1)
+    there = cupy.asarray(log_probs)
+    alike(ctc.value(there, targets, **lengths), ctc.value(log_probs, targets, **lengths), dtype)
+    expected = ctc.value_and_grad(log_probs, targets, **lengths)
+    alike(ctc.value_and_grad(there, cupy.asarray(targets), **lengths), expected, dtype)
+    direction = rng.normal(size=log_probs.shape).astype(dtype)
+    expected = ctc.hvp(log_probs, targets, direction, **lengths)
+    alike(ctc.hvp(there, targets, cupy.asarray(direction), **lengths), expected, dtype)
+    labels, values = ctc.decode(log_probs, lengths["input_lengths"])
+    device_labels, device_values = ctc.decode(there, lengths["input_lengths"])
+    close(device_values, values, dtype)
+    for got, expected in zip(device_labels, labels, strict=True):
         assert_array_equal(got.get(), expected)

@@ -8,11 +8,21 @@ import cuda_on_host
 import numpy as np
 import pytest
 from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
-from device_parity import CHAINS, DTYPES, REGULARIZERS, check_chains, close, on_device, parts
+from device_parity import (
+    CHAINS,
+    DTYPES,
+    REGULARIZERS,
+    TRANSCRIPTS,
+    check_chains,
+    check_ctc,
+    close,
+    on_device,
+    parts,
+)
 from numpy.testing import assert_array_equal
 
-from sdtwkit._cuda import chain
-from sdtwkit.dp import ChainDP, chain_potentials
+from sdtwkit._cuda import chain, ctc
+from sdtwkit.dp import CTC, ChainDP, chain_potentials
 
 pytestmark = [
     pytest.mark.skipif(
@@ -30,10 +40,18 @@ def chains(tmp_path_factory):
     return host
 
 
+@pytest.fixture(scope="module")
+def transcripts(tmp_path_factory):
+    host = Host(ctc.FILE, ctc.libraries(), tmp_path_factory.mktemp("kernels"))
+    host.compile(host.libraries)
+    return host
+
+
 @pytest.fixture
-def cupy(monkeypatch, chains):
-    chains.order, chains.seed = FORWARDS, 0
-    return cuda_on_host.install(monkeypatch, chains)
+def cupy(monkeypatch, chains, transcripts):
+    for host in (chains, transcripts):
+        host.order, host.seed = FORWARDS, 0
+    return cuda_on_host.install(monkeypatch, chains, transcripts)
 
 
 # ---- chains: the same answers
@@ -102,6 +120,56 @@ def test_chain_potentials(cupy, rng):
     close(chain_potentials(*on_device(cupy, arrays)), chain_potentials(*arrays), np.float64)
 
 
+# ---- CTC: the same answers
+
+
+@pytest.mark.parametrize("shape", TRANSCRIPTS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_ctc(cupy, transcripts, rng, dtype, shape):
+    transcripts.order = TRANSCRIPTS.index(shape) % 3
+    check_ctc(cupy, rng, dtype, shape)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e6, 1e30])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_ctc_over_many_orders_of_magnitude(cupy, rng, dtype, scale):
+    log_probs = (-scale * rng.random((2, 9, 4))).astype(dtype)
+    targets = rng.integers(1, 4, (2, 3))
+    for got, expected in zip(
+        CTC().value_and_grad(cupy.asarray(log_probs), targets),
+        CTC().value_and_grad(np.float64(log_probs), targets),
+        strict=True,
+    ):
+        close(got, expected, dtype)
+
+
+def test_one_sample(cupy, rng):
+    log_probs, target, direction = rng.normal(size=(6, 4)), np.array([1, 1, 3]), rng.normal(size=(6, 4))
+    value, gradient = CTC().value_and_grad(cupy.asarray(log_probs), target)
+    assert value.shape == ()
+    close(value, CTC().value(log_probs, target), np.float64)
+    close(gradient, CTC().value_and_grad(log_probs, target)[1], np.float64)
+    product = CTC().hvp(cupy.asarray(log_probs), target, cupy.asarray(direction))[1]
+    close(product, CTC().hvp(log_probs, target, direction)[1], np.float64)
+    assert_array_equal(CTC().decode(cupy.asarray(log_probs))[0].get(), CTC().decode(log_probs)[0])
+
+
+def test_the_hessian_of_ctc_is_the_derivative_of_its_gradient(cupy, rng):
+    log_probs, targets, direction = (
+        rng.normal(size=(2, 40, 5)),
+        rng.integers(1, 5, (2, 33)),
+        rng.normal(size=(2, 40, 5)),
+    )
+    lengths = {"target_lengths": [33, 7]}
+    slope, product = CTC().hvp(cupy.asarray(log_probs), targets, cupy.asarray(direction), **lengths)
+    h = 1e-6
+    (up, up_gradient), (down, down_gradient) = (
+        CTC().value_and_grad(cupy.asarray(log_probs + step * direction), targets, **lengths) for step in (h, -h)
+    )
+    np.testing.assert_allclose(slope.get(), (up.get() - down.get()) / (2 * h), atol=1e-6)
+    np.testing.assert_allclose(product.get(), (up_gradient.get() - down_gradient.get()) / (2 * h), atol=1e-6)
+
+
 # ---- what a device cannot refuse
 
 
@@ -134,7 +202,47 @@ def test_lengths_on_the_device(cupy, rng):
     assert [len(states) for states in found] == [5, 0, 0, 2]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_a_log_probability_that_is_none_makes_the_value_nan(cupy, rng, dtype, bad):
+    """At a label in the upper strip of two, and at the blank."""
+    log_probs, targets = rng.normal(size=(3, 60, 4)).astype(dtype), rng.integers(1, 4, (3, 40))
+    expected = CTC().value(log_probs, targets)
+    log_probs[0, 20, targets[0, 3]] = log_probs[2, 59, 0] = bad
+    value, gradient = CTC().value_and_grad(cupy.asarray(log_probs), targets)
+    assert_array_equal(np.isnan(value.get()), [True, False, True])
+    assert_array_equal(np.isnan(gradient.get()).any(axis=(1, 2)), [True, False, True])
+    close(value[1], expected[1], dtype)
+
+
+def test_labels_and_lengths_of_the_device(cupy, rng):
+    log_probs, targets = rng.normal(size=(5, 9, 4)), rng.integers(1, 4, (5, 3))
+    frames, labels = np.array([9, 8, 9, 9, 9]), np.array([3, 1, 3, 3, 0])
+    there = [cupy.asarray(array) for array in (log_probs, targets, frames, labels)]
+    close(CTC().value(*there), CTC().value(log_probs, targets, frames, labels), np.float64)
+    targets[0, 1], targets[1, 2], frames[2], labels[3] = 4, 99, 10, -1  # 99 lies beyond its length
+    there = [cupy.asarray(array) for array in (log_probs, targets, frames, labels)]
+    value, gradient = CTC().value_and_grad(*there)
+    assert_array_equal(np.isnan(value.get()), [True, False, True, True, False])
+    assert_array_equal(gradient.get()[2:4], 0)
+    with pytest.raises(ValueError, match=r"targets\[0\] holds 4 at index 1"):  # those of the host are looked at
+        CTC().value(there[0], targets)
+
+
 # ---- the same bits
+
+
+def test_ctc_does_not_depend_on_who_computes_it(cupy, transcripts, monkeypatch, rng):
+    arrays = on_device(cupy, [rng.normal(size=(3, 50, 4)), rng.integers(1, 4, (3, 40))])
+    results = []
+    for order in ORDERS:
+        for blocks in (1, 2, 5):
+            transcripts.order, transcripts.seed = order, blocks
+            monkeypatch.setattr(cuda_on_host, "BLOCKS", blocks)
+            results.append([array.get() for array in CTC().value_and_grad(*arrays)])
+    for result in results[1:]:
+        for array, first in zip(result, results[0], strict=True):
+            assert_array_equal(array, first)
 
 
 def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rng):
@@ -166,6 +274,10 @@ def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rn
         (lambda z, d: ChainDP().value(z[None], d[0, 0, :1].astype(int)), "lengths is a CuPy array"),
         (lambda z, d: ChainDP().sample(d, 2), "drawing sequences is not available for CuPy arrays"),
         (lambda z, d: chain_potentials(d[0], d[0], z[0, 0]), "start is no CuPy array"),
+        (lambda z, d: CTC().value(z, d[:, 0].astype(int)), "targets is a CuPy array"),
+        (lambda z, d: CTC().value(z, np.ones((3, 1), int), d[0, 0].astype(int)), "input_lengths is a CuPy array"),
+        (lambda z, d: CTC().hvp(d, np.ones((3, 1), int), z), "direction is no CuPy array"),
+        (lambda z, d: CTC().decode(d, beam_width=2), "beam search is not available for CuPy arrays"),
     ],
 )
 def test_arrays_of_two_kinds(cupy, call, sentence):
@@ -245,6 +357,59 @@ def test_defects_are_noticed(monkeypatch, tmp_path, text, changed, complaint):
     assert re.search(complaint, notices(monkeypatch, tmp_path, chain.FILE.text.replace(text, changed)))
 
 
+CTC_NEEDED = {
+    "needed": [ctc.forward_name("double", True, False), ctc.backward_name("double", False), ctc.gather_name("double")]
+}
+CTC_LINES = ctc.FILE.text.splitlines()
+CTC_BARRIERS = [k for k, line in enumerate(CTC_LINES) if re.match(r" +(else )?__syncwarp\(\);", line)]
+
+
+def ctc_notices(monkeypatch, tmp_path, text):
+    """As `notices`, of a gradient of CTC."""
+    host = Host(ctc.FILE, CTC_NEEDED, tmp_path, text, ["-O0"])
+    cupy = cuda_on_host.install(monkeypatch, host)
+    rng = np.random.default_rng(0)
+    log_probs, targets = rng.normal(size=(2, 100, 5)), rng.integers(1, 5, (2, 70))
+    expected = CTC().value_and_grad(log_probs, targets)
+    for host.order in ORDERS:
+        try:
+            got = CTC().value_and_grad(cupy.asarray(log_probs), targets)
+        except KernelFailure as failure:
+            return str(failure)
+        if not all(np.allclose(result.get(), answer) for result, answer in zip(got, expected, strict=True)):
+            return "wrong results"
+    return "nothing"
+
+
+def test_an_unchanged_source_of_ctc_is_right(monkeypatch, tmp_path):
+    assert ctc_notices(monkeypatch, tmp_path, ctc.FILE.text) == "nothing"
+
+
+@pytest.mark.parametrize("barrier", CTC_BARRIERS)
+def test_a_removed_barrier_of_ctc_is_noticed(monkeypatch, tmp_path, barrier):
+    lines = [line for k, line in enumerate(CTC_LINES) if k != barrier]
+    assert re.search("race in shared|nobody wrote|wrong results", ctc_notices(monkeypatch, tmp_path, "\n".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("text", "changed", "complaint"),
+    [
+        ("if (!s.is_first()) await(progress - 1, t0 + count - 1);", "", "wrong results"),
+        ("if (!s.is_last()) await(progress + 1, sample.n - t0);", "", "wrong results"),
+        ("publish(progress, sample.n + 1);", "publish(progress, sample.n);", "every thread waits"),
+        (
+            "tile[4 * kTile + at];\n        const T message",
+            "tile[5 * kTile + at];\n        const T message",
+            "out of bounds",
+        ),
+    ],
+    ids=["forward does not wait", "backward does not wait", "wait without an end", "shared out of bounds"],
+)
+def test_defects_of_ctc_are_noticed(monkeypatch, tmp_path, text, changed, complaint):
+    assert ctc.FILE.text.count(text) == 1
+    assert re.search(complaint, ctc_notices(monkeypatch, tmp_path, ctc.FILE.text.replace(text, changed)))
+
+
 # ---- AddressSanitizer
 
 
@@ -254,14 +419,20 @@ def sanitized(tmp_path, change="pass"):
         f"""
         import numpy as np
         import cuda_on_host, device_parity
-        from sdtwkit._cuda import chain
+        from sdtwkit._cuda import chain, ctc
         {change}
-        host = cuda_on_host.Host(chain.FILE, chain.libraries(), {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
-        cupy = sys.modules["cupy"] = cuda_on_host.cupy_on(host)
+        needed = [name for name in chain.libraries()["double"] if "kSparse" not in name]
+        host, other = (
+            cuda_on_host.Host(file, {{"needed": names}}, {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
+            for file, names in ((chain.FILE, needed), (ctc.FILE, ctc.libraries()["double"]))
+        )
+        cupy = sys.modules["cupy"] = cuda_on_host.cupy_on(host, other)
         rng = np.random.default_rng(0)
         for host.order, shape in enumerate(((1, 1), (3, 5), (2, 40))):
             for pair in (False, True):
-                device_parity.check_chains(cupy, rng, np.float64, "l2", pair, shape)
+                device_parity.check_chains(cupy, rng, np.float64, "entropy", pair, shape)
+        for other.order, shape in enumerate(((1, 2, 1), (40, 5, 12), (80, 6, 32))):
+            device_parity.check_ctc(cupy, rng, np.float64, shape)
         """
     )
 
@@ -273,4 +444,4 @@ def test_nothing_is_touched_out_of_bounds(tmp_path):
 
 def test_a_read_out_of_bounds_is_noticed(tmp_path):
     done = sanitized(tmp_path, 'chain.FILE.text = chain.FILE.text.replace("n = i < S ? S : 0", "n = S")')
-    assert "AddressSanitizer: heap-buffer-overflow" in done.stderr
+    assert "ERROR: AddressSanitizer: " in done.stderr  # an overflow, or where that led

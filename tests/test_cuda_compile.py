@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit._cuda import alignment, chain, kernels
+from sdtwkit._cuda import alignment, chain, ctc, kernels
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -81,7 +81,7 @@ def test_kernels_for_series(cost, operator):
     check(list(some_names(operator, cost)), ARCHITECTURES[turn % len(ARCHITECTURES)])
 
 
-@pytest.mark.parametrize("family", [chain], ids=lambda family: family.FILE.file)
+@pytest.mark.parametrize("family", [chain, ctc], ids=lambda family: family.FILE.file)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_other_kernels(architecture, family):
     for k, names in enumerate(family.libraries().values()):
@@ -118,6 +118,6 @@ def test_arguments_are_laid_out_as_the_compiler_does():
 @pytest.mark.parametrize("operator", alignment.OPERATORS, ids=str)
 def test_nodes_have_the_size_that_rooms_are_made_for(operator, tangents):
     for name, state in alignment.OPERATORS[operator]:
-        size = alignment._node_bytes(state, 4 if operator[1] == "float" else 8, tangents)
+        size = kernels.node_bytes(state, 4 if operator[1] == "float" else 8, tangents)
         node = f"sdtw::Node<sdtw::{name}, {'true' if tangents else 'false'}>"
         compile_text(alignment.FILE.text + f'static_assert(sizeof({node}) == {size}, "");\n', 90)

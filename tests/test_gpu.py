@@ -13,8 +13,10 @@ from device_parity import (
     REGULARIZERS,
     SHAPES,
     TABLE_COSTS,
+    TRANSCRIPTS,
     check_chains,
     check_collections,
+    check_ctc,
     check_given_costs,
     check_local_costs,
     check_paths,
@@ -26,7 +28,7 @@ from device_parity import (
 from numpy.testing import assert_array_equal
 
 import sdtwkit
-from sdtwkit.dp import AlignmentDP, ChainDP
+from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 pytestmark = pytest.mark.gpu
 cupy = pytest.importorskip("cupy", reason="needs CuPy, of the extra [gpu]")
@@ -94,6 +96,20 @@ def test_chains(rng, dtype, regularizer, pair):
         check_chains(cupy, rng, dtype, regularizer, pair, shape)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_ctc(rng, dtype):
+    for shape in (*TRANSCRIPTS, (900, 30, 300)):
+        check_ctc(cupy, rng, dtype, shape)
+
+
+def test_the_same_bits_of_many_transcripts_every_time(rng):
+    log_probs, targets = cupy.asarray(rng.normal(size=(300, 200, 20))), rng.integers(1, 20, (300, 90))
+    first = [array.get() for array in CTC().value_and_grad(log_probs, targets)]
+    for _ in range(10):
+        for array, expected in zip(CTC().value_and_grad(log_probs, targets), first, strict=True):
+            assert_array_equal(array.get(), expected)
+
+
 def test_the_same_bits_of_many_chains_every_time(rng):
     pair = cupy.asarray(rng.normal(size=(5000, 30, 20))), cupy.asarray(rng.normal(size=(20, 20)))
     first = [array.get() for array in parts(ChainDP().value_and_grad(pair))]
@@ -150,20 +166,26 @@ def test_work_is_ordered_by_the_current_stream(rng):
 
 def test_nothing_waits_for_the_device(rng):
     """A call that is captured into a graph cannot synchronise: CUDA would refuse."""
-    C = cupy.asarray(rng.random((4, 50, 60)))
-    expected = [array.copy() for array in AlignmentDP().value_and_grad(C)]  # compiles, and fills the memory pool
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        warm = AlignmentDP().value_and_grad(C)
+    C, targets = cupy.asarray(rng.random((4, 50, 60))), cupy.asarray(rng.integers(1, 60, (4, 40)))
+    pair = C[..., :20].copy(), C[0, :20, :20].copy()
+    for call in (
+        lambda: AlignmentDP().value_and_grad(C),
+        lambda: ChainDP().value_and_grad(pair),
+        lambda: CTC().value_and_grad(C, targets),
+    ):
+        expected = [array.copy() for array in parts(call())]  # compiles, and fills the memory pool
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with stream:
+            warm = call()
+            stream.synchronize()
+            del warm
+            stream.begin_capture()
+            results = call()
+            graph = stream.end_capture()
+            graph.launch(stream)
         stream.synchronize()
-        del warm
-        stream.begin_capture()
-        results = AlignmentDP().value_and_grad(C)
-        graph = stream.end_capture()
-        graph.launch(stream)
-    stream.synchronize()
-    for got, answer in zip(results, expected, strict=True):
-        assert_array_equal(got.get(), answer.get())
+        for got, answer in zip(parts(results), expected, strict=True):
+            assert_array_equal(got.get(), answer.get())
 
 
 @pytest.mark.skipif(N_DEVICES < 2, reason="needs two CUDA devices")

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from .. import _words
-from .kernels import WARP, KernelFile, flags, most_blocks, placed
+from .kernels import WARP, KernelFile, flags, most_blocks, node_bytes, placed
 
 _HARD, _ENTROPY, _SPARSE = 0, 1, 2  # numbers of operators and costs as in the compiled kernels
 COSTS = ("Given", "SquaredEuclidean", "HalfSquaredEuclidean", "Euclidean", "Manhattan", "Huber", "NegativeDot")
@@ -156,7 +156,7 @@ class Request:
         strips = -(-n // WARP)
         steps = 128 // self.dtype.itemsize
         blocks = -(-(m + WARP - 1) // steps)
-        node = max(_node_bytes(size, self.dtype.itemsize, self.tangents) for _, size in operators)
+        node = max(node_bytes(size, self.dtype.itemsize, self.tangents) for _, size in operators)
         open_end = self.numbers["open_end"]
         ends = (m if open_end & 1 else 0) + (n if open_end & 2 else 0) or 1
 
@@ -224,11 +224,3 @@ class Request:
             "limit": min(gamma * (1e290 / heaviest), np.finfo(float).max) if clamped else np.inf,
         }
         return FILE.arguments(numbers, arrays)
-
-
-def _node_bytes(state, scalar, tangents):
-    """Bytes of a state, and of its tangent beside it, as C++ lays them out."""
-    if not tangents:
-        return state
-    aligned = 8 if state == 16 else scalar
-    return -(-(state + scalar) // aligned) * aligned

@@ -105,6 +105,14 @@ def scalar_of(name):
     return "double" if "double" in name else "float"
 
 
+def node_bytes(state, scalar, tangents):
+    """Bytes of a state, and of its tangent beside it, as C++ lays them out."""
+    if not tangents:
+        return state
+    aligned = 8 if state == 16 else scalar
+    return -(-(state + scalar) // aligned) * aligned
+
+
 @functools.cache
 def most_blocks(device_id):
     """As many blocks as are worth launching."""

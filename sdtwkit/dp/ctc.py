@@ -165,10 +165,10 @@ class CTC:
                [ 0.111, -0.111]])
         """
         batch = _arrays.as_transcripts(log_probs, input_lengths, self._blank, targets, target_lengths)
-        direction = _arrays.to_ndarray(direction, "direction")
-        if direction.shape != batch.log_probs.shape[batch.single :]:
-            raise ValueError(f"direction has shape {direction.shape}; expected that of log_probs")
-        direction = direction.reshape(batch.log_probs.shape)
+        direction = _arrays.as_transcript_direction(direction, batch)
+        if _arrays.on_device(direction):
+            slope, product = _backend.ctc_products(batch, self._blank, direction)
+            return _answer(batch, slope), _answer(batch, product)
         slope, product = np.zeros(len(direction), batch.dtype), np.zeros_like(batch.log_probs)
         for b, (n, m) in enumerate(zip(batch.frames.tolist(), batch.lengths.tolist(), strict=True)):
             states = _states(batch.targets[b, :m], self._blank)
@@ -216,7 +216,12 @@ class CTC:
         (array([], dtype=int64), array([1]))
         """
         beam_width = _words.check_count(beam_width, "beam_width")
-        batch = _arrays.as_transcripts(log_probs, input_lengths, self._blank)
+        batch = _arrays.as_transcripts(log_probs, _arrays.on_host(input_lengths), self._blank)
+        if _arrays.on_device(batch.log_probs):
+            if beam_width > 1:
+                raise _words.not_on_device("beam search")
+            labels, values = _best_paths_on_device(batch, self._blank)
+            return (labels[0] if batch.single else labels), _answer(batch, values)
         found = []
         for frames, n in zip(batch.log_probs, batch.frames.tolist(), strict=True):
             if beam_width == 1:
@@ -250,9 +255,24 @@ def _graph(states, n):
 
 def _best_path(frames, blank):
     """Labels of the best class of each frame, and minus the log-probability of that path."""
-    classes = frames.argmax(axis=1)
+    return _labels(frames.argmax(axis=1), blank), -frames.max(axis=1).sum(dtype=np.float64)
+
+
+def _best_paths_on_device(batch, blank):
+    """The same of all samples of a batch; waits for the classes, for how many labels there are is theirs to tell."""
+    log_probs = batch.log_probs
+    with _arrays.device_of(log_probs):
+        best, inside = log_probs.max(axis=2), _arrays.within(batch.frames, log_probs.shape[1], log_probs)
+        values = -(best if inside is None else np.where(inside, best, 0)).sum(axis=1, dtype=np.float64)
+        classes = zip(_arrays.on_host(log_probs.argmax(axis=2)), batch.frames.tolist(), strict=True)
+        labels = [_arrays.beside(_labels(row[:n], blank), log_probs) for row, n in classes]
+    return labels, values.astype(batch.dtype)
+
+
+def _labels(classes, blank):
+    """Classes of the frames, repetitions merged and blanks dropped."""
     changes = np.concatenate(([True], classes[1:] != classes[:-1]))
-    return classes[changes & (classes != blank)], -frames.max(axis=1).sum(dtype=np.float64)
+    return classes[changes & (classes != blank)]
 
 
 class _Beam:

@@ -7,6 +7,7 @@
 // it is reached from itself and from label k - 1, and label k from itself, from blank k and from
 // label k - 1, so that all loads are contiguous, and the cost of the blank is one number a frame.
 #pragma once
+#include "ctc_cell.h"
 #include "strip.h"
 
 namespace sdtw {

@@ -45,14 +45,12 @@ SDTW_NOINLINE SDTW_TARGET void ctc_frame(const CtcBlock<T>& b, Index t) {
   for (Index k = 0; k < lanes; ++k) {
     const auto same = IO::load(label_before, k), previous = IO::load(label_before, k - 1);
     const auto between = IO::load(blank_before, k);
-    const auto l = forward_cell<true, false>(op, same, between, select(skip[k] > 0, previous, op.unreachable()),
-                                             cost[k], Three<T>{1, 1, 1});
-    const auto e = op.reduce(between, previous);
-    IO::store(label, k, l.state);
-    IO::store(blank, k, select(possible, op.arrive(e.state, blank_cost), op.unreachable()));
+    const auto cell = ctc_cell(op, same, between, previous, skip[k] > 0, cost[k], possible, blank_cost);
+    IO::store(label, k, cell.label.state);
+    IO::store(blank, k, cell.blank);
     if (Store) {
-      into.left[k] = l.q.left, into.diag[k] = l.q.diag, into.up[k] = l.q.up;
-      stayed[k] = e.first, left[k] = e.second;
+      into.left[k] = cell.label.q.left, into.diag[k] = cell.label.q.diag, into.up[k] = cell.label.q.up;
+      stayed[k] = cell.stayed, left[k] = cell.left;
     }
   }
 }

@@ -31,6 +31,13 @@ struct WideEntropyMin : EntropyMin<float> {
     return {{s, top}, {a * r, c * r, b * r}};
   }
 
+  SDTW_FN ReducedTwo<State, float> reduce(State x, State y) const {
+    const double top = max2(x.exponent, y.exponent);
+    const float a = x.mantissa * power(x.exponent - top), b = y.mantissa * power(y.exponent - top), s = a + b;
+    const float r = 1.0f / (s > 0 ? s : 1.0f);
+    return {{s, top}, a * r, b * r};
+  }
+
  private:
   // 2^e for an integer e <= 0; an exact 0 below the smallest normal number.
   SDTW_FN static float power(double e) { return Real<float>::exp2_biased(127 + Int32(max2(e, -127.0))); }
