@@ -1,10 +1,11 @@
-"""Alignment on a CUDA device beside the limit of its memory and the CUDA kernels of torch's soft-DTW losses.
+"""Kernels on a CUDA device beside the limit of its memory and the CUDA kernels of torch's losses.
 
     python -m benchmarks.gpu [--markdown doc/gpu.md] [--quick]
 
 The floor of a row is the time in which the device, at the bandwidth that a copy reaches on it here, moves what no
-program can avoid: given costs are read twice and their gradient is written once. Where series are given there is no
-such floor, and the column stays empty. Without a device the page names the rows that are missing, and no figure.
+program can avoid: given costs and potentials are read twice and their gradient is written once. Where a cell's number
+is computed, or shared with others, there is no such floor, and the column stays empty. Without a device the page names
+the rows that are missing, and no figure.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 import sdtwkit
-from sdtwkit.dp import AlignmentDP
+from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 GAMMA = 0.1
 COMMAND = "python -m benchmarks.gpu --markdown doc/gpu.md"
@@ -26,14 +27,18 @@ class Row(NamedTuple):
 
     what: str
     B: int
-    n: int
-    m: int
-    d: int
+    n: int  # of chains the steps, of CTC the frames
+    m: int  # of chains the states, of CTC the labels
+    d: int  # of CTC the classes
     dtype: str
 
     @property
     def size(self):
         return f"{self.B} x {self.n} x {self.m}" + (f", d = {self.d}" if self.d else "")
+
+    @property
+    def family(self):
+        return self.what.split(":")[0] if ":" in self.what else "alignment"
 
 
 ROWS = [
@@ -47,8 +52,20 @@ ROWS = [
     *(Row("loss and gradients", B, n, n, 12, "float32") for B, n in ((32, 50), (32, 500), (512, 500), (1, 2000))),
     Row("loss and gradients", 1, 50000, 50000, 1, "float32"),
     Row("matrix of all pairs", 500, 275, 275, 1, "float32"),
+    *(
+        Row(f"chain: {what}", B, T, S, 0, "float32")
+        for B, T, S in ((4096, 50, 9), (256, 100, 64), (1, 1000, 256))
+        for what in ("value", "gradient", "gradient of the pair")
+    ),
+    Row("chain: Hessian product", 256, 100, 64, 0, "float32"),
+    *(
+        Row(f"CTC: {what}", B, T, M, K, "float32")
+        for B, T, M, K in ((64, 1000, 100, 32), (256, 150, 20, 5000), (1, 20000, 4000, 64))
+        for what in ("value", "gradient")
+    ),
+    Row("CTC: Hessian product", 64, 1000, 100, 32, "float32"),
 ]
-PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw"}  # name -> module; both take CUDA tensors
+PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
 
 
 def parsed():
@@ -76,6 +93,8 @@ def device():
 
 def ours(cupy, row):
     """The call that a row measures."""
+    if row.family != "alignment":
+        return {"chain": our_chain, "CTC": our_ctc}[row.family](cupy, row)
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
     if row.d == 0:
@@ -91,8 +110,55 @@ def ours(cupy, row):
     return lambda: sdtwkit.soft_dtw_value_and_grad(x, y, GAMMA)
 
 
+def our_chain(cupy, row):
+    random, dp = cupy.random.default_rng(0), ChainDP()
+    if row.what == "chain: gradient of the pair":
+        pair = (random.random(shape, dtype=row.dtype) for shape in ((row.B, row.n, row.m), (row.m, row.m)))
+        return lambda pair=tuple(pair): dp.value_and_grad(pair)
+    theta = random.random((row.B, row.n, row.m, row.m), dtype=row.dtype)
+    if row.what == "chain: value":
+        return lambda: dp.value(theta)
+    if row.what == "chain: gradient":
+        return lambda: dp.value_and_grad(theta)
+    return lambda: dp.hvp(theta, theta)
+
+
+def transcripts(row):
+    """log_probs (B, n, d) and targets (B, m) on the host."""
+    rng = np.random.default_rng(0)
+    log_probs = rng.normal(size=(row.B, row.n, row.d)).astype(row.dtype)
+    log_probs -= np.log(np.exp(log_probs).sum(axis=2, keepdims=True))
+    return log_probs, rng.integers(1, row.d, (row.B, row.m))
+
+
+def our_ctc(cupy, row):
+    log_probs, targets = map(cupy.asarray, transcripts(row))
+    if row.what == "CTC: value":
+        return lambda: CTC().value(log_probs, targets)
+    if row.what == "CTC: gradient":
+        return lambda: CTC().value_and_grad(log_probs, targets)
+    return lambda: CTC().hvp(log_probs, targets, log_probs)
+
+
+def ctc_of_torch(row):
+    """Loss and backward pass of torch's own, or None."""
+    if row.what != "CTC: gradient":
+        return None
+    try:
+        import torch
+    except ImportError:
+        return None
+    log_probs, targets = (torch.tensor(array, device="cuda") for array in transcripts(row))
+    log_probs = log_probs.transpose(0, 1).contiguous().requires_grad_()
+    lengths = [torch.full((row.B,), size, device="cuda") for size in (row.n, row.m)]
+    loss = torch.nn.functional.ctc_loss
+    return lambda: torch.autograd.grad(loss(log_probs, targets, *lengths, reduction="sum"), log_probs)
+
+
 def theirs(peer, row):
     """Loss and backward pass to x of a torch peer, or None where it does not serve the row."""
+    if peer == "torch":
+        return ctc_of_torch(row)
     if row.what != "loss and gradients" or (max(row.n, row.m) > 1024 and peer == "Maghoumi"):
         return None  # Maghoumi's kernels refuse more than 1024 samples
     try:
@@ -108,15 +174,17 @@ def theirs(peer, row):
 
 
 def cells(row):
+    """Cells of the tables; moves of chains, states of CTC."""
     pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
-    return pairs * row.n * row.m
+    return pairs * row.n * {"alignment": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1}[row.family]
 
 
 def traffic(row):
     """Bytes that must be moved, None where the cells need not be in memory."""
-    if row.d:
+    if row.d or row.what == "chain: gradient of the pair":
         return None
-    tables = {"value": 1, "value and gradient": 3, "Hessian product": 6}[row.what]
+    second = 5 if row.family == "chain" else 6  # an alignment's gradient is written, too
+    tables = {"value": 1, "value and gradient": 3, "gradient": 3, "Hessian product": second}[row.what.split(": ")[-1]]
     return tables * cells(row) * np.dtype(row.dtype).itemsize
 
 
@@ -168,13 +236,15 @@ def measure(cupy, repeat):
 
 def page(cupy, why, repeat):
     """The page, line by line."""
-    yield "# Alignment on a GPU"
+    yield "# Kernels on a GPU"
+    yield ""
+    yield "Sizes are pairs x n x m, chains x steps x states, samples x frames x labels; d are channels, or classes."
     yield ""
     today = datetime.date.today().isoformat()
     if cupy is None:
         yield f"`{COMMAND}` writes this page. {today}: {why}, so all of these rows are missing:"
         yield ""
-        yield "| task | pairs x n x m | dtype |"
+        yield "| task | size | dtype |"
         yield "| --- | --- | --- |"
         yield from (f"| {row.what} | {row.size} | {row.dtype} |" for row in ROWS)
         return
@@ -185,7 +255,7 @@ def page(cupy, why, repeat):
         f"Best of {repeat}, compilation excluded; memory is what the call adds, results included."
     )
     yield ""
-    yield "| task | pairs x n x m | dtype | time | ps a cell | times the floor | memory | peers, times slower |"
+    yield "| task | size | dtype | time | ps a cell | times the floor | memory | peers, times slower |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     yield from measure(cupy, repeat)
 
