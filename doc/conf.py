@@ -8,6 +8,7 @@ need fetched data, whose pictures are committed.
 import re
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.roles import XRefRole
 
 import sdtwkit
@@ -47,9 +48,9 @@ html_title = "sdtwkit"
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_align": "left",
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 7,
     "show_prev_next": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "benchmarks": []},  # its tables are wide
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
@@ -109,7 +110,14 @@ def _plain_docstring(app, what, name, obj, options, lines):
             lines[number] = "".join(parts)
 
 
+def _trim_examples(app, doctree):
+    """A doctest ends with an empty line, which a reader need not see."""
+    for block in doctree.findall(nodes.literal_block):
+        block[:] = [nodes.Text(block.astext().rstrip("\n"))]
+
+
 def setup(app):
     app.add_role("gallery", GalleryRole(warn_dangling=True))
     app.connect("autodoc-skip-member", _skip_member)
     app.connect("autodoc-process-docstring", _plain_docstring, priority=600)  # after numpydoc's
+    app.connect("doctree-read", _trim_examples)
