@@ -195,6 +195,12 @@ def on_host(array):
     return array.get() if on_device(array) else array
 
 
+def stacked(arrays):
+    """Arrays of one shape along a new first axis, where they lie."""
+    with device_of(arrays[0]):
+        return namespace(arrays[0]).stack(arrays)
+
+
 def within(lengths, n, like):
     """(B, n) bool, where `like` lies: which of n rows are within the lengths; None if all are, as far as is known."""
     if type(lengths) is ndarray and (lengths == n).all():

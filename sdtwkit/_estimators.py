@@ -34,6 +34,8 @@ _LEAVE_NAN = {"ensure_all_finite" if _RENAMED else "force_all_finite": False}
 class SeriesEstimator(BaseEstimator):
     """Base of the estimators: reads collections and remembers what they looked like at fit."""
 
+    _takes_device_arrays = True
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -49,7 +51,7 @@ class SeriesEstimator(BaseEstimator):
         array = X if is_list else _as_array(self, X)
         is_table = not is_list and array.ndim == 2
         _check_columns(self, X, is_table and (reset or self._fitted_to_table), reset)
-        series = _arrays.as_collection(array, lengths)
+        series = _arrays.as_collection(array, lengths, device=self._takes_device_arrays)
         if reset:
             self._n_channels, self._fitted_to_table = series.n_channels, is_table
             if not is_table:
@@ -90,13 +92,14 @@ class SeriesClassifier(ClassifierMixin, SeriesEstimator):
         TypeError, ValueError
             If the series are not as for `predict`, or labels or weights do not fit.
         """
+        y, sample_weight = _arrays.on_host(y), _arrays.on_host(sample_weight)
         return accuracy_score(y, self.predict(X, lengths=lengths), sample_weight=sample_weight)
 
     def _read_labels(self, y, n):
         """(n,) labels of classes."""
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+        y = column_or_1d(check_array(_arrays.on_host(y), ensure_2d=False, dtype=None, input_name="y"), warn=True)
         check_classification_targets(y)
         if len(y) != n:
             raise ValueError(f"y has {len(y)} labels, X has {n} series; expected one label for each")
@@ -104,7 +107,9 @@ class SeriesClassifier(ClassifierMixin, SeriesEstimator):
 
 
 def _as_array(estimator, X):
-    """X, a table with or without names or an array of any kind, as an ndarray of real numbers."""
+    """X, a table with or without names or an array of any kind, as an ndarray of real numbers; CuPy's stay."""
+    if estimator._takes_device_arrays and _arrays.on_device(X):
+        return X
     if hasattr(X, "__dlpack__"):  # an array or a tensor: if it cannot be read, our words say why
         X = _arrays.to_ndarray(X, "X")
     return check_array(X, allow_nd=True, estimator=estimator, **_LEAVE_NAN)
@@ -127,7 +132,7 @@ def read_weights(sample_weight, n):
     """(n,) float64 weights >= 0, not all 0; ones where none are given."""
     if sample_weight is None:
         return np.ones(n)
-    weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
+    weights = check_array(_arrays.on_host(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.shape != (n,):
         raise ValueError(f"sample_weight has shape {weights.shape}; expected ({n},), one weight for each series")
     if (weights < 0).any():
@@ -143,6 +148,13 @@ def with_shares(series, sample_weight):
     weights = read_weights(sample_weight, len(series))
     X = [series.item(b) for b in np.flatnonzero(weights)]
     return X, weights[weights > 0] / weights.sum()
+
+
+def given_reference(series, reference):
+    """A reference that the user gave to align these series with, (m, d), where they lie."""
+    first, reference = _arrays.on_host(series.item(0)), _arrays.on_host(reference)
+    _, reference = _arrays.as_series_pair(first, reference, names=("X[0]", "reference"))
+    return _arrays.beside(reference.data.copy(), series.data)
 
 
 def warn_unless_converged(*found):
@@ -180,12 +192,13 @@ class Comparison(NamedTuple):
         if not self.is_divergence:
             return cdist_soft_dtw(X, Y, **self.options)
         values = cdist_soft_dtw_divergence(X, Y, kind=self.kind, **self.options)
-        i, j = np.nonzero(values < 0)
+        i, j = np.nonzero(_arrays.on_host(values < 0))
         if len(i):  # differences of terms as large as the first of them
             Y = X if Y is None else Y
             pairs = [X[a] for a in i], [Y[b] for b in j]
             term = soft_dtw_divergence(*pairs, kind=self.kind, debias=False, **self.options)
-            values[i, j] = np.where(-values[i, j] <= _ROUNDING * abs(term), 0, values[i, j])
+            at = _arrays.beside(i, values), _arrays.beside(j, values)
+            values[at] = np.where(-values[at] <= _ROUNDING * abs(term), 0, values[at])
         return values
 
 

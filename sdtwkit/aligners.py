@@ -12,6 +12,7 @@ from . import _arrays, _options
 from ._estimators import (
     SeriesEstimator,
     comparison_of,
+    given_reference,
     items,
     objective_of,
     read_weights,
@@ -139,8 +140,7 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             warn_unless_converged(found)
             self.reference_ = found.barycenter
         else:
-            _, reference = _arrays.as_series_pair(series.item(0), self.reference, names=("X[0]", "reference"))
-            self.reference_ = reference.data.copy()
+            self.reference_ = given_reference(series, self.reference)
         return self
 
     def fit_transform(
@@ -185,9 +185,11 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
-        warped = np.empty((len(series), *self.reference_.shape), np.result_type(series.dtype, self.reference_.dtype))
-        for b, E in enumerate(self._alignments(series)):
-            warped[b] = E.T @ series.item(b) / E.sum(axis=0)[:, None]
+        shape, dtype = (len(series), *self.reference_.shape), np.result_type(series.dtype, self.reference_.dtype)
+        with _arrays.device_of(series.data):
+            warped = _arrays.namespace(series.data).empty(shape, dtype)
+            for b, E in enumerate(self._alignments(series)):
+                warped[b] = _arrays.product(E.T, series.item(b)) / E.sum(axis=0)[:, None]
         return warped
 
     def alignments(self, X: ArrayLike, *, lengths: Lengths = None) -> Arrays:
@@ -223,9 +225,10 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
         if series.form == "list":
             return list(tables)
         dtype = np.result_type(series.dtype, self.reference_.dtype)
-        padded = np.zeros((len(series), series.n_rows, len(self.reference_)), dtype)
-        for table, E in zip(padded, tables, strict=True):
-            table[: len(E)] = E
+        with _arrays.device_of(series.data):
+            padded = _arrays.namespace(series.data).zeros((len(series), series.n_rows, len(self.reference_)), dtype)
+            for table, E in zip(padded, tables, strict=True):
+                table[: len(E)] = E
         return padded
 
     def score(
@@ -252,7 +255,7 @@ class SoftDTWAligner(TransformerMixin, SeriesEstimator):
             If the series are not as for `transform`, or the weights do not fit.
         """
         X = items(self._read(X, lengths))
-        values = soft_dtw(X, [self.reference_] * len(X), **self._options())
+        values = _arrays.on_host(soft_dtw(X, [self.reference_] * len(X), **self._options()))
         return -float(np.average(values, weights=read_weights(sample_weight, len(X))))
 
     def _alignments(self, series):
@@ -617,6 +620,8 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
            [0.  , 1.  , 0.  ]])
     """
 
+    _takes_device_arrays = False
+
     def __init__(
         self,
         reg: ArrayLike = 0.1,
@@ -680,9 +685,9 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         if self.reference is None:
             self.reference_, self.n_iter_ = self._mean(X, weights, max_iter, tol)
         else:
-            _, reference = _arrays.as_series_pair(series.item(0), self.reference, names=("X[0]", "reference"))
-            self.align(X[0], reference.data)
-            self.reference_, self.n_iter_ = reference.data.copy(), 0
+            reference = given_reference(series, self.reference)
+            self.align(X[0], reference)
+            self.reference_, self.n_iter_ = reference, 0
         return self
 
     def _mean(self, X, weights, max_iter, tol):

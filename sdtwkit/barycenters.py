@@ -5,6 +5,9 @@
 f is soft-DTW (Cuturi and Blondel, ICML 2017) or a divergence (Blondel, Mensch and Vert, AISTATS 2021), minimised by
 L-BFGS; or hard DTW, lowered by averaging along best paths (Petitjean, Ketterlin and Gançarski 2011). The collection is
 read and cut into blocks once; an evaluation of the objective is one call of the kernels for each block.
+
+A collection of CuPy arrays stays on its device. The search itself is SciPy's, on the host: each evaluation sends the
+barycenter there, and waits for the value and one gradient of its size.
 """
 
 from __future__ import annotations
@@ -364,10 +367,11 @@ def common_length(X, length=None, divergence=False):
 
 def resampled(x, length):
     """A series (n, d) at `length` times that lie evenly from its first to its last, linear between its samples."""
-    times = np.linspace(0, len(x) - 1, length)
-    new = np.empty((length, x.shape[1]), x.dtype)
-    for c, channel in enumerate(x.T):
-        new[:, c] = np.interp(times, np.arange(len(x)), channel)
+    arrays, times = _arrays.namespace(x), np.linspace(0, len(x) - 1, length)
+    with _arrays.device_of(x):
+        new, times = arrays.empty((length, x.shape[1]), x.dtype), _arrays.beside(times, x)
+        for c, channel in enumerate(x.T):
+            new[:, c] = arrays.interp(times, arrays.arange(len(x), dtype=np.float64), channel)
     return new
 
 
@@ -383,9 +387,10 @@ class _Collection:
 
     def __init__(self, X, lengths, weights, cost, n_jobs):
         _options.check_n_jobs(n_jobs)
-        series = _arrays.as_collection(X, lengths)
+        series = _arrays.as_collection(X, lengths, device=True)
         _arrays.check_collection_cost(cost, series, None)
-        self.X, self.dtype = series.astype(np.float64), series.dtype
+        with _arrays.device_of(series.data):
+            self.X, self.dtype = series.astype(np.float64), series.dtype
         self.items = [self.X.item(b) for b in range(len(self.X))]
         self.weights = _check_weights(weights, len(series))
         self.cost, self.n_jobs = cost, n_jobs
@@ -397,8 +402,9 @@ class _Collection:
         return [(_blocks.part(self.X, *cut), self.weights[slice(*cut)]) for cut in cuts]
 
     def answer(self, result):
-        """The result in the dtype of the series."""
-        return result._replace(barycenter=divergences.narrowed(result.barycenter, self.dtype))
+        """The result in the dtype of the series, the barycenter where they lie."""
+        narrow = divergences.narrowed(result.barycenter, self.dtype)
+        return result._replace(barycenter=_arrays.beside(narrow, self.X.data))
 
     def start(self, init, length, random_state, names, divergence=False):
         """(length, d) float64, from an array or by one of these names."""
@@ -411,12 +417,14 @@ class _Collection:
         if init == "mean":
             return self._mean(length)
         if init == "random":
-            return resampled(self.items[random_state.choice(np.flatnonzero(self.weights))], length)
-        medoid = resampled(self._medoid(len(self.X) if init == "medoid" else _FEW), length)
+            drawn = self.items[random_state.choice(np.flatnonzero(self.weights))]
+            return _arrays.on_host(resampled(drawn, length))
+        medoid = _arrays.on_host(resampled(self._medoid(len(self.X) if init == "medoid" else _FEW), length))
         return _averaged(self, _HARD, medoid).barycenter if init == "dba" else medoid
 
     def _given(self, init, length):
-        _, series = _arrays.as_series_pair(self.items[0], init, names=("X[0]", "init"))
+        first, init = _arrays.on_host(self.items[0]), _arrays.on_host(init)
+        _, series = _arrays.as_series_pair(first, init, names=("X[0]", "init"))
         rows = len(series.data)
         if length is not None and _words.check_count(length, "length") != rows:
             raise ValueError(f"length is {length}, init has {rows} rows; expected no length, or that of init")
@@ -424,7 +432,9 @@ class _Collection:
 
     def _mean(self, length):
         shares = self.weights / self.weights.sum()
-        return sum(share * resampled(x, length) for share, x in zip(shares, self.items, strict=True))
+        with _arrays.device_of(self.X.data):
+            mean = sum(share * resampled(x, length) for share, x in zip(shares, self.items, strict=True))
+        return _arrays.on_host(mean)
 
     def _medoid(self, n_candidates):
         """The series of positive weight of least sum_i w_i dtw(x, X_i), of some that are spread over the collection."""
@@ -442,7 +452,7 @@ class _Collection:
 def _sums_of_losses(term, X, indices, weights, n_jobs):
     """(len(indices),) sum_i w_i F(X_k, X_i) for each index k."""
     i, j = np.repeat(indices, len(X)), np.tile(np.arange(len(X)), len(indices))
-    values = divergences.term_values(term, X, X, n_jobs, i, j)
+    values = _arrays.on_host(divergences.term_values(term, X, X, n_jobs, i, j))
     return np.einsum("ki,i->k", values.reshape(len(indices), len(X)), weights)
 
 
@@ -473,7 +483,7 @@ class _Objective:
             gradient += slope
         if self.debias:
             n_threads = _blocks.threads(self.collection.n_jobs)
-            own, half = divergences.self_value_and_grad(self.term, _repeated(z, 1), n_threads)
+            own, half = _own_loss(self.term, z, self.collection.X, n_threads)
             value -= 0.5 * self.total_weight * own[0]
             gradient -= self.total_weight * half
         return float(value), gradient
@@ -485,33 +495,58 @@ class _Objective:
         values = np.concatenate(list(_blocks.map(_losses, jobs, self.collection.n_jobs)))
         _check_paths(values, "the barycenter", "X[{}]")
         if self.debias:
-            _check_paths(divergences.self_values(hard, _repeated(z, 1)), "the barycenter", "itself")
+            _check_paths(_own_loss(hard, z, self.collection.X)[0], "the barycenter", "itself")
         return np.einsum("b,b", self.collection.weights, abs(values))
 
     def _self_terms(self):
         """sum_i w_i F(X_i, X_i)"""
         collection = self.collection
         jobs = ((self.term, series) for series, _ in collection.parts(collection.X.lengths.mean()))
-        values = np.concatenate(list(_blocks.map(divergences.self_values, jobs, collection.n_jobs)))
+        values = np.concatenate(list(_blocks.map(_self_losses, jobs, collection.n_jobs)))
         _check_paths(values, "X[{}]", "itself")
         return np.einsum("b,b", collection.weights, values)
 
 
-def _repeated(z, times):
-    """The series z (length, d), as a collection of copies."""
+# What follows is called with z on the host, and answers there.
+
+
+def _repeated(z, times, X):
+    """The series z (length, d), as a collection of copies, where the series X lie."""
     n = len(z)
-    data, starts = np.tile(z, (times, 1)), np.arange(0, times * n, n)
-    return _arrays.Series(data, starts, np.full(times, n), "list", [z.shape] * times)
+    data = _arrays.namespace(X.data).tile(_arrays.beside(z, X.data), (times, 1))
+    return _arrays.Series(data, np.arange(0, times * n, n), np.full(times, n), "list", [z.shape] * times)
 
 
 def _losses(term, z, X, n_jobs):
     """(B,) F(z, X_i)"""
-    return divergences.term_values(term, _repeated(z, len(X)), X, n_jobs)
+    with _arrays.device_of(X.data):
+        return _arrays.on_host(divergences.term_values(term, _repeated(z, len(X), X), X, n_jobs))
+
+
+def _self_losses(term, X, n_jobs):
+    """(B,) F(X_i, X_i)"""
+    with _arrays.device_of(X.data):
+        return _arrays.on_host(divergences.self_values(term, X, n_jobs))
+
+
+def _own_loss(term, z, X, n_jobs=1):
+    """(1,) F(z, z), and half of its gradient (length, d)."""
+    with _arrays.device_of(X.data):
+        own, half = divergences.self_value_and_grad(term, _repeated(z, 1, X), n_jobs)
+        return _arrays.on_host(own), _arrays.on_host(half)
 
 
 def _weighted_losses(term, z, X, weights, n_jobs):
     """sum_i w_i F(z, X_i) and its gradient (length, d), not by BLAS, whose rounding may depend on its threads."""
-    values, gradients, _ = divergences.term_value_and_grad(term, _repeated(z, len(X)), X, n_jobs, (True, False))
+    with _arrays.device_of(X.data):
+        Z = _repeated(z, len(X), X)
+        values, gradients, _ = divergences.term_value_and_grad(term, Z, X, n_jobs, (True, False))
+        if _arrays.on_device(values):
+            weights = _arrays.beside(weights, values)
+            loss = (weights * values).sum().reshape(1)
+            gradient = (weights[:, None, None] * gradients.reshape(len(X), *z.shape)).sum(axis=0)
+            found = _arrays.on_host(_arrays.namespace(values).concatenate([loss, gradient.reshape(-1)]))  # at one wait
+            return found[0], found[1:].reshape(z.shape)
     return np.einsum("b,b", weights, values), np.einsum("b,bld->ld", weights, gradients.reshape(len(X), *z.shape))
 
 
@@ -548,7 +583,7 @@ class _Search:
     def __init__(self, objective, start, max_iter, tol, callback, verbose):
         self.objective, self.z = objective, start
         self.max_iter, self.tol, self.callback, self.verbose = max_iter, tol, callback, verbose
-        self.limit = _FAR * max(abs(start).max(), abs(objective.collection.X.data).max())
+        self.limit = _FAR * max(abs(start).max(), float(_arrays.on_host(abs(objective.collection.X.data).max())))
         self.history = []
         self.converged, self.message = None, ""
 
@@ -611,11 +646,22 @@ def _averaged(collection, recursion, start, max_iter=_DBA_ITERATIONS, tol=_DBA_T
 
 def _matched(recursion, z, X, weights, n_jobs):
     """-> dtw(z, X_i) (B,); the weight (length,) and the weighted sum (length, d) of what is matched with each z_t."""
-    Z = _repeated(z, len(X))
-    problem = _backend.Problem(recursion, Z.lengths, X.lengths, X.dtype, Z, X, get_cost("sqeuclidean").fused)
+    with _arrays.device_of(X.data):
+        Z = _repeated(z, len(X), X)
+        problem = _backend.Problem(recursion, Z.lengths, X.lengths, X.dtype, Z, X, get_cost("sqeuclidean").fused)
+        if _arrays.on_device(X.data):
+            return _matched_in_tables(problem, (len(X), len(z), X.n_rows), weights)
     paths, values = _backend.paths(problem, n_jobs=n_jobs)
     lengths = [len(path) for (path,) in paths]
     i, j = np.concatenate([path for (path,) in paths]).T
     samples, weights = X.data[j + np.repeat(X.starts, lengths)], np.repeat(weights, lengths)
     sums = [np.bincount(i, weights * channel, len(z)) for channel in samples.T]
     return values, np.bincount(i, weights, len(z)), np.stack(sums, axis=1)
+
+
+def _matched_in_tables(problem, shape, weights):
+    """`_matched` on a device: the best paths as tables of `shape` (B, length, n), 1 where they pass."""
+    values, paths = _backend.matrix_gradients(problem, shape, visits=True)
+    weighted = _arrays.beside(weights, values)[:, None, None] * paths
+    sums = _arrays.product(weighted, problem.y.padded(problem.y.data)).sum(axis=0)
+    return tuple(map(_arrays.on_host, (values, weighted.sum(axis=2).sum(axis=0), sums)))

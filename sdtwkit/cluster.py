@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from . import _options, _words
+from . import _arrays, _options, _words
 from ._estimators import Comparison, SeriesEstimator, items, objective_of, read_weights
 from ._typing import Array, CostLike, Integers, Kind, Lengths, RandomState, Regularizer, StepWeights, Window
 from .barycenters import common_length, fit_soft_dtw_barycenter, resampled
@@ -174,7 +174,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        self.cluster_centers_ = np.stack(best.centers)
+        self.cluster_centers_ = _arrays.stacked(best.centers)
         self.labels_, self.inertia_, self.n_iter_ = best.labels, best.inertia, best.n_iter
         return self
 
@@ -239,7 +239,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         TypeError, ValueError
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
-        return self.transform(X, lengths=lengths).argmin(axis=1)
+        return _arrays.on_host(self.transform(X, lengths=lengths)).argmin(axis=1)
 
     def transform(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """What lies between the centers and series: the terms of the inertia.
@@ -284,7 +284,7 @@ class SoftDTWKMeans(ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMi
         TypeError, ValueError
             If the series are not as for `predict`, or the weights do not fit.
         """
-        nearest = self.transform(X, lengths=lengths).min(axis=1)
+        nearest = _arrays.on_host(self.transform(X, lengths=lengths)).min(axis=1)
         return -_inertia(read_weights(sample_weight, len(nearest)), nearest)
 
     @property
@@ -332,24 +332,30 @@ def _first_centers(problem, n_clusters, rng):
     X, weights = problem.X, problem.weights
     n_candidates = 2 + int(np.log(n_clusters))  # as scikit-learn has it
     chosen = [rng.choice(len(X), p=weights / weights.sum())]
-    nearest = problem.seeding.matrix([X[chosen[0]]], X)[0].clip(0)
+    nearest = _divergences(problem, chosen)[0]
     while len(chosen) < n_clusters:
         share = weights * nearest
         if share.any():
             candidates = np.unique(rng.choice(len(X), size=n_candidates, p=share / share.sum()))
         else:  # all others repeat what is there
             candidates = rng.choice(np.setdiff1d(np.arange(len(X)), chosen), size=1)
-        columns = np.minimum(nearest, problem.seeding.matrix([X[i] for i in candidates], X).clip(0))
+        columns = np.minimum(nearest, _divergences(problem, candidates))
         best = (columns @ weights).argmin()
         chosen.append(candidates[best])
         nearest = columns[best]
     return [resampled(X[i], problem.length) for i in chosen]
 
 
+def _divergences(problem, some):
+    """(len(some), B) divergences of all series from some of them, none negative, on the host."""
+    X = problem.X
+    return _arrays.on_host(problem.seeding.matrix([X[i] for i in some], X)).clip(0)
+
+
 def _assign(problem, centers):
     """-> labels (B,), inertia. Centers of empty clusters are moved, in the list."""
     X, weights = problem.X, problem.weights
-    distances = problem.objective.matrix(centers, X).T
+    distances = _arrays.on_host(problem.objective.matrix(centers, X)).T
     for _ in centers:
         empty = np.setdiff1d(np.arange(len(centers)), distances[weights > 0].argmin(axis=1))
         if not len(empty):
@@ -357,7 +363,7 @@ def _assign(problem, centers):
         nearest = distances.min(axis=1)
         farthest = np.where(weights > 0, nearest, -np.inf).argmax()
         center = resampled(X[farthest], problem.length)
-        column = problem.objective.matrix([center], X)[0]
+        column = _arrays.on_host(problem.objective.matrix([center], X))[0]
         if column[farthest] >= nearest[farthest]:  # the center it has is as good
             break
         centers[empty[0]], distances[:, empty[0]] = center, column

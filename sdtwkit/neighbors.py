@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import _options, _words
+from . import _arrays, _options, _words
 from ._estimators import (
     SeriesClassifier,
     SeriesEstimator,
@@ -305,11 +305,13 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
             raise ValueError(f"n_neighbors is {k}; expected at most {available}, the number of training series to find")
         if queries is None:
             distances = comparison_of(self, self.metric).matrix(self._fit_X)
-            np.fill_diagonal(distances, np.inf)
+            _arrays.namespace(distances).fill_diagonal(distances, np.inf)
         else:
             distances = comparison_of(self, self.metric).matrix(queries, self._fit_X)
-        indices = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        return (np.take_along_axis(distances, indices, axis=1), indices) if return_distance else indices
+        arrays = _arrays.namespace(distances)
+        with _arrays.device_of(distances):
+            indices = arrays.argsort(distances, axis=1, kind="stable")[:, :k]
+            return (arrays.take_along_axis(distances, indices, axis=1), indices) if return_distance else indices
 
     def predict_proba(self, X: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Share of each class in the votes.
@@ -331,7 +333,7 @@ class SoftDTWKNeighborsClassifier(SeriesClassifier):
         TypeError, ValueError
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
-        distances, indices = self.kneighbors(X, lengths=lengths)
+        distances, indices = map(_arrays.on_host, self.kneighbors(X, lengths=lengths))
         weights = np.ones(distances.shape)
         if self.weights == "distance":  # relative to the nearest, so that nothing overflows
             nearest = distances[:, :1]
@@ -483,7 +485,7 @@ class NearestSoftCentroid(SeriesClassifier):
             )
             found.append(centroid)
         warn_unless_converged(*found)
-        self.centroids_ = np.stack([centroid.barycenter for centroid in found])
+        self.centroids_ = _arrays.stacked([centroid.barycenter for centroid in found])
         self.n_iter_ = np.array([centroid.n_iter for centroid in found])
         return self
 
@@ -507,5 +509,5 @@ class NearestSoftCentroid(SeriesClassifier):
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
-        distances = objective_of(self).matrix(list(self.centroids_), X)
+        distances = _arrays.on_host(objective_of(self).matrix(list(self.centroids_), X))
         return self.classes_[distances.argmin(axis=0)]

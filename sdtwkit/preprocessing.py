@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, OneToOneFeatureMixin, TransformerMixin
 
-from . import _words
+from . import _arrays, _words
 from ._estimators import SeriesEstimator, items
 from ._typing import Array, Arrays, Lengths
 from .barycenters import resampled
@@ -133,9 +133,10 @@ class SeriesScaler(OneToOneFeatureMixin, _SeriesTransformer):
             If X is no collection of finite series, or was another kind at fit.
         """
         series = self._read(X, lengths)
-        scaled = np.full_like(series.data, np.nan if lengths is None else 0)
-        for start, x in zip(series.starts.tolist(), items(series), strict=True):
-            scaled[start : start + len(x)] = self._scaled(x)
+        with _arrays.device_of(series.data):
+            scaled = np.full_like(series.data, np.nan if lengths is None else 0)
+            for start, x in zip(series.starts.tolist(), items(series), strict=True):
+                scaled[start : start + len(x)] = self._scaled(x)
         return series.like(scaled)
 
     def _scaled(self, x):
@@ -235,7 +236,7 @@ class SeriesResampler(ClassNamePrefixFeaturesOutMixin, _SeriesTransformer):
             If X is no collection of finite series, or was another kind at fit.
         """
         series = self._read(X, lengths)
-        new = np.stack([resampled(x, self.length_) for x in items(series)])
+        new = _arrays.stacked([resampled(x, self.length_) for x in items(series)])
         is_table = series.form == "padded" and len(series.shape) == 2
         return new[..., 0] if is_table else new
 

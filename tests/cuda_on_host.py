@@ -165,9 +165,10 @@ class Device:
 
 
 # What NumPy hands over to CuPy, of which the package uses these.
-UFUNCS = set("absolute add subtract multiply divide true_divide negative sqrt exp log1p expm1 sign maximum".split())
-UFUNCS |= set("less less_equal greater greater_equal equal not_equal bitwise_or bitwise_and invert isfinite".split())
-FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.stack}
+UFUNCS = set("absolute add subtract multiply divide true_divide negative power sqrt exp log1p expm1 sign".split())
+UFUNCS |= set("maximum less less_equal greater greater_equal equal not_equal".split())
+UFUNCS |= set("bitwise_or bitwise_and invert isfinite".split())
+FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.ndim}
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
@@ -204,7 +205,8 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_function__(self, function, types, args, options):
         assert function in FUNCTIONS, f"does CuPy have {function}?"
-        return Array(function(*map(_bare, args), **options), self.device.id)
+        result = function(*map(_bare, args), **options)
+        return result if isinstance(result, int) else Array(result, self.device.id)
 
     def __bool__(self):
         raise AssertionError("this would wait for the device")
@@ -291,7 +293,9 @@ def cupy_on(*hosts):
     cupy.asarray = _here(lambda array, dtype=None: np.array(array, dtype, order="C", ndmin=1))
     cupy.ascontiguousarray = _here(np.ascontiguousarray)
     cupy.argwhere, cupy.from_dlpack = _here(np.argwhere), _here(np.from_dlpack)
-    for name in ("arange", "broadcast_to", "concatenate", "interp", "isfinite", "stack", "take_along_axis", "where"):
+    for name in ("arange", "argsort", "broadcast_to", "concatenate", "interp", "isfinite", "stack", "take_along_axis"):
+        setattr(cupy, name, _here(getattr(np, name)))
+    for name in ("tile", "where"):
         setattr(cupy, name, _here(getattr(np, name)))
     cupy.fill_diagonal = lambda array, value: np.fill_diagonal(_bare(array), value)
     cupy.asnumpy = lambda array: array.get()

@@ -248,7 +248,7 @@ class Mine:
     [
         (lambda C, xp: AlignmentDP(steps=((1, 0), (1, 2))).value(C), "what the general kernel does .* CuPy"),
         (lambda C, xp: AlignmentDP().sample(C, 2), "drawing paths is not available for CuPy arrays"),
-        (lambda C, xp: sdtwkit.soft_dtw_barycenter(C), "this treatment of X is not available for CuPy arrays"),
+        (lambda C, xp: sdtwkit.suggest_gamma(C), "this treatment of X is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw(C, C[:, :1], cost="nll"), "cost 'nll' is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.cdist_soft_dtw(C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),

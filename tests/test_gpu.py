@@ -5,6 +5,16 @@
 
 import numpy as np
 import pytest
+from collections_parity import (
+    BARYCENTERS,
+    check_aligner,
+    check_averaging,
+    check_barycenters,
+    check_classifiers,
+    check_distances,
+    check_kmeans,
+    check_preprocessing,
+)
 from device_parity import (
     CHAINS,
     COSTS,
@@ -28,6 +38,7 @@ from device_parity import (
 from numpy.testing import assert_array_equal
 
 import sdtwkit
+from sdtwkit._estimators import METRICS
 from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 pytestmark = pytest.mark.gpu
@@ -201,3 +212,32 @@ def test_results_lie_on_the_device_of_the_data(rng):
 def test_a_length_on_the_device_that_is_out_of_range():
     value = AlignmentDP().value(cupy.ones((3, 4, 4)), x_lengths=cupy.asarray([4, 0, 9]))
     assert_array_equal(np.isnan(value.get()), [False, True, True])
+
+
+# ---- collections
+
+
+@pytest.mark.parametrize("options", BARYCENTERS.values(), ids=BARYCENTERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_barycenters(rng, dtype, options):
+    check_barycenters(cupy, rng, dtype, options)
+
+
+def test_averaging(rng):
+    check_averaging(cupy, rng)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+@pytest.mark.parametrize("check", [check_aligner, check_preprocessing])
+def test_transformers(rng, dtype, check):
+    check(cupy, rng, dtype)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_distances(rng, metric):
+    check_distances(cupy, rng, metric)
+
+
+@pytest.mark.parametrize("check", [check_classifiers, check_kmeans])
+def test_estimators(rng, check):
+    check(cupy, rng)

@@ -38,6 +38,8 @@ class MetricLearner(SeriesEstimator):
     ``distances(x1, x2, n_jobs)`` compares Series pair by pair.
     """
 
+    _takes_device_arrays = False
+
     def fit(
         self,
         pairs: ArrayLike,
