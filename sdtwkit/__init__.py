@@ -95,7 +95,8 @@ else:
 
     def __getattr__(name):
         if name not in _HOME:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            hint = f" before it is imported: import sdtwkit.{name}" if name in ("torch", "jax", "compat") else ""
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
         import importlib
 
         module = importlib.import_module(f"{__name__}.{_HOME[name]}")

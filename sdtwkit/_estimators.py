@@ -112,7 +112,7 @@ def _as_array(estimator, X):
         return X
     if hasattr(X, "__dlpack__"):  # an array or a tensor: if it cannot be read, our words say why
         X = _arrays.to_ndarray(X, "X")
-    return check_array(X, allow_nd=True, estimator=estimator, **_LEAVE_NAN)
+    return check_array(X, allow_nd=True, ensure_2d=False, estimator=estimator, **_LEAVE_NAN)
 
 
 def _check_columns(estimator, X, is_table, reset):

@@ -17,13 +17,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from numbers import Real
 from typing import Any
 
 import numpy as np
 
 from ._arrays import on_device, product, transposed
 from ._typing import Array, CostLike
+from ._words import check_positive
 
 
 class FusedCost(IntEnum):
@@ -175,11 +175,7 @@ class Huber(_ResidualSum):
     delta: float = 1.0
 
     def __post_init__(self):
-        if not isinstance(self.delta, Real) or isinstance(self.delta, (bool, np.bool_)):
-            raise TypeError(f"delta of the Huber cost must be a number, got {self.delta!r}")
-        if not 0 < self.delta < math.inf:
-            raise ValueError(f"delta of the Huber cost must be positive and finite, got {self.delta!r}")
-        object.__setattr__(self, "delta", float(self.delta))
+        object.__setattr__(self, "delta", check_positive(self.delta, "delta"))
 
     @property
     def fused(self) -> tuple[FusedCost, float]:  # type: ignore[override]
@@ -570,7 +566,8 @@ def get_cost(cost: CostLike) -> Any:
         raise ValueError(f"cost is {cost!r}; expected one of {names}, or a cost object{hint}")
     lacking = [method for method in ("matrix", "vjp", "jvp") if not callable(getattr(cost, method, None))]
     if lacking or isinstance(cost, type):
-        what = f"the class {cost.__name__}, not an instance" if isinstance(cost, type) else f"a {type(cost).__name__}"
-        without = f" without {', '.join(lacking)}" if lacking else ""
+        is_class = isinstance(cost, type)
+        what = f"the class {cost.__name__}, not an instance" if is_class else f"of type {type(cost).__name__}"
+        without = f", without {', '.join(lacking)}" if lacking else ""
         raise TypeError(f"cost is {what}{without}; expected one of {names}, or an object with .matrix, .vjp and .jvp")
     return _Custom(cost)

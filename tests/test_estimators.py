@@ -231,8 +231,8 @@ def test_other_channels_are_refused(estimator, form, rng):
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (np.arange(8.0), ValueError, r"Reshape your data"),
-        (list(range(8)), ValueError, r"Reshape your data"),
+        (np.arange(8.0), ValueError, r"X has shape \(8,\); .*Reshape your data: X.reshape\(1, -1\)"),
+        (list(range(8)), ValueError, r"X has shape \(8,\); .*Reshape your data: X.reshape\(1, -1\)"),
         (np.zeros((8, 3, 2, 2)), ValueError, r"X has shape \(8, 3, 2, 2\)"),
         (np.zeros((8, 0, 2)), ValueError, r"X has shape \(8, 0, 2\), that is no rows"),
         ([], ValueError, r"X is an empty collection"),

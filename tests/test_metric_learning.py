@@ -399,7 +399,7 @@ def test_progress_is_told(learner, capsys):
     [
         ([[0, 1]], None, ValueError, r"y is None"),
         ([[0, 1]], [1], ValueError, r"y holds no -1; expected pairs of both kinds"),
-        ([[0, 1], [1, 2]], [1, 0], ValueError, r"y\[1\] is .*0.*; expected \+1 \(same\) or -1 \(different\)"),
+        ([[0, 1], [1, 2]], [1, 0], ValueError, r"y\[1\] is 0; expected \+1 \(same\) or -1 \(different\)"),
         ([[0, 1], [1, 2]], [1], ValueError, r"y has 1 entries for 2 pairs"),
         ([[0, 1], [1, 12]], [1, -1], ValueError, r"pairs\[1\] is \(1, 12\), X has 12 series; expected 0 to 11"),
         ([[0, -1]], [1], ValueError, r"pairs\[0\] is \(0, -1\)"),
@@ -414,7 +414,7 @@ def test_wrong_pairs(learner, pairs, y, error, message):
 
 def test_wrong_labels_and_missing_series(learner):
     X, y = collection()
-    with pytest.raises(ValueError, match="X is None; expected the series that the pairs are indices of"):
+    with pytest.raises(ValueError, match=r"indices of \(fit_labels\(X, y\) learns"):
         learner.fit([[0, 1]], [1])
     for wrong, message in [
         (None, "requires y to be passed"),

@@ -91,6 +91,13 @@ def test_unknown_names_raise():
         sdtwkit.soft_dwt  # noqa: B018
 
 
+@pytest.mark.parametrize("adapter", ["torch", "jax", "compat"])
+def test_an_adapter_that_is_not_imported_says_how(adapter):
+    code = f"import sdtwkit\ntry: sdtwkit.{adapter}\nexcept AttributeError as error: print(error)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == f"module 'sdtwkit' has no attribute '{adapter}' before it is imported: import sdtwkit.{adapter}\n"
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstrings_say_parameters_returns_raises_and_an_example(name):
     documentation = inspect.getdoc(FUNCTIONS[name])

@@ -134,7 +134,10 @@ class MetricLearner(SeriesEstimator):
         check_crop(self.crop)
         _options.check_n_jobs(self.n_jobs)
         if X is None:
-            raise ValueError("X is None; expected the series that the pairs are indices of")
+            raise ValueError(
+                "X is None; expected the series that the pairs are indices of (fit_labels(X, y) learns from labels "
+                "instead of pairs)"
+            )
         before = self._n_channels if self.warm_start and hasattr(self, "n_iter_") else None
         self._series = as_list(self._read(X, lengths, reset=True))
         if before not in (None, self._n_channels):

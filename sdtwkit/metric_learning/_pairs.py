@@ -34,7 +34,7 @@ def read_signs(y, n_pairs, name="y"):
         raise ValueError(f"{name} has {len(array)} entries for {n_pairs} pairs; expected one for each")
     wrong = np.flatnonzero((array != 1) & (array != -1))
     if len(wrong):
-        raise ValueError(f"{name}[{wrong[0]}] is {array[wrong[0]]!r}; expected +1 (same) or -1 (different)")
+        raise ValueError(f"{name}[{wrong[0]}] is {array.tolist()[wrong[0]]!r}; expected +1 (same) or -1 (different)")
     return array == 1
 
 
