@@ -34,7 +34,8 @@ class BuildExt(build_ext):
 
     def _flags(self):
         if self.compiler.compiler_type == "msvc":
-            return ["/std:c++17", "/O2", "/openmp:llvm", "/EHsc"], []
+            # Not /openmp:llvm: its runtime may not be passed on with a wheel, vcomp140 may.
+            return ["/std:c++17", "/O2", "/openmp", "/EHsc"], []
         extra = os.environ.get("SDTWKIT_CXXFLAGS", "").split()  # sanitizers, coverage
         flags, link = UNIX_FLAGS + extra, extra
         for openmp in (["-fopenmp"], ["-Xpreprocessor", "-fopenmp", "-lomp"]):

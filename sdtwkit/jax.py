@@ -683,7 +683,7 @@ def dec_dtw(
     single = x.ndim < 3
     x, y = _batched(x), _batched(y)
     dtype = jnp.promote_types(jnp.promote_types(x.dtype, y.dtype), jnp.float32)
-    rows = y.shape[1] if warp_times is None else jnp.shape(warp_times)[-1]
+    rows = y.shape[1] if warp_times is None else np.shape(warp_times)[-1]
     bounds = isinstance(band, (tuple, list))
     numbers = {"reg": (reg, rows - 1), "slope_lower": (slope_bounds[0], rows - 1)}
     numbers |= {"slope_upper": (slope_bounds[1], rows - 1)}
@@ -695,7 +695,7 @@ def dec_dtw(
     }
     times = {"x_times": x_times, "y_times": y_times, "warp_times": warp_times}
     shared = {
-        name: jnp.broadcast_to(jnp.asarray(value), (len(x), jnp.shape(value)[-1]))
+        name: jnp.broadcast_to(jnp.asarray(value), (len(x), np.shape(value)[-1]))
         for name, value in times.items()
         if value is not None
     }

@@ -213,7 +213,8 @@ cdef class Request:
 
 
 def ctc(
-    bint single_precision, log_probs, targets, frames_of, targets_of, int64_t blank, value, gradient, int threads, int level
+    bint single_precision, log_probs, targets, frames_of, targets_of, int64_t blank, value, gradient, int threads,
+    int level
 ):
     """CTC of (B, T, K) log-probabilities and (B, M) int64 targets of true lengths frames_of and targets_of (B,).
 

@@ -103,7 +103,7 @@ cdef class Request:
 
 
 def shortest_paths(first, source, int op, double gamma, cost, value, marginals, direction, slope, product):
-    """IN int64 (N + 1,), (E,), float64 (B, E); OUT float64 (B,), (B, E); the direction (B, E) and what follows, or None."""
+    """IN int64 (N + 1,), (E,), float64 (B, E); OUT float64 (B,), (B, E); direction (B, E) and what follows or None."""
     cdef DagRequest c
     cdef int status
     c.problems, c.edges = cost.shape

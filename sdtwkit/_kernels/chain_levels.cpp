@@ -8,14 +8,14 @@
 #undef SDTW_TARGET
 #undef SDTW_VECTOR_BYTES
 #define SDTW_LEVEL avx2
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v3")))
+#define SDTW_TARGET SDTW_AVX2
 #define SDTW_VECTOR_BYTES 32
 #include "sdtwkit/chain_loops.h"
 #undef SDTW_LEVEL
 #undef SDTW_TARGET
 #undef SDTW_VECTOR_BYTES
 #define SDTW_LEVEL avx512
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
+#define SDTW_TARGET SDTW_AVX512
 #define SDTW_VECTOR_BYTES 64
 #include "sdtwkit/chain_loops.h"
 #endif

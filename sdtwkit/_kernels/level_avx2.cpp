@@ -1,7 +1,7 @@
 // The same loops for AVX2 and FMA.
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SDTW_LEVEL avx2
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v3")))
+#define SDTW_TARGET SDTW_AVX2
 #define SDTW_VECTOR_BYTES 32
 #include "sdtwkit/level_table.h"
 

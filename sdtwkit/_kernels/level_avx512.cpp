@@ -1,7 +1,7 @@
 // The same loops for AVX-512 (F, BW, CD, DQ, VL).
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SDTW_LEVEL avx512
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
+#define SDTW_TARGET SDTW_AVX512
 #define SDTW_VECTOR_BYTES 64
 #include "sdtwkit/level_table.h"
 

@@ -14,12 +14,12 @@
 #undef SDTW_TARGET
 #if defined(__x86_64__) && defined(__GNUC__)
 #define SDTW_LEVEL avx2
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v3")))
+#define SDTW_TARGET SDTW_AVX2
 #include "sdtwkit/gru_loops.h"
 #undef SDTW_LEVEL
 #undef SDTW_TARGET
 #define SDTW_LEVEL avx512
-#define SDTW_TARGET __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
+#define SDTW_TARGET SDTW_AVX512
 #include "sdtwkit/gru_loops.h"
 #endif
 

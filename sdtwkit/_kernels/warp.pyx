@@ -113,7 +113,7 @@ cdef class Warp:
         return found
 
     def certify(self, double[::1] phi, int8_t[::1] held, int8_t[::1] joined, double[::1] nodes, double[::1] slopes):
-        """INOUT phi (n,); OUT the other arrays, (n,) or (n - 1,). -> objective, KKT residual, scale of the multipliers."""
+        """INOUT phi (n,); OUT the other arrays, (n,) or (n - 1,). -> objective, KKT residual, scale of multipliers."""
         cdef double objective, residual, scale
         cdef int8_t* joins = &joined[0] if joined.shape[0] else NULL
         with nogil:

@@ -30,6 +30,23 @@
 #define SDTW_UNROLL
 #endif
 
+// Functions for higher instruction levels; Clang drops the whole attribute for a word that it does not know.
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SDTW_AVX2 __attribute__((target("arch=x86-64-v3")))
+#if defined(__clang__)
+#define SDTW_AVX512 __attribute__((target("arch=x86-64-v4")))
+#else
+#define SDTW_AVX512 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512")))
+#endif
+#endif
+
+// Entries of two vectors, by their numbers, which `Mask` is a vector of.
+#if defined(__clang__)
+#define SDTW_SHUFFLE(Mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SDTW_SHUFFLE(Mask, a, b, ...) __builtin_shuffle(a, b, Mask{__VA_ARGS__})
+#endif
+
 #if defined(_MSC_VER)
 #define SDTW_RESTRICT __restrict
 #else

@@ -37,12 +37,12 @@ template <int Tile, class T> struct Steps {
     if constexpr (S < Tile) {
       constexpr int w = int(64 / sizeof(T)) - S;
       using I = typename Real<T>::Bits;
-      typedef I Mask __attribute__((vector_size(64)));
+      typedef I Mask __attribute__((vector_size(64), unused));
       if constexpr (sizeof(T) == 8) {
-        at[S] = __builtin_shuffle(before, here, Mask{w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7});
+        at[S] = SDTW_SHUFFLE(Mask, before, here, w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7);
       } else {
-        at[S] = __builtin_shuffle(before, here, Mask{w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7, w + 8, w + 9,
-                                                     w + 10, w + 11, w + 12, w + 13, w + 14, w + 15});
+        at[S] = SDTW_SHUFFLE(Mask, before, here, w, w + 1, w + 2, w + 3, w + 4, w + 5, w + 6, w + 7, w + 8, w + 9,
+                             w + 10, w + 11, w + 12, w + 13, w + 14, w + 15);
       }
       cut<S + 1>(before, here);
     }
