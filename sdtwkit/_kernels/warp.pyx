@@ -28,13 +28,13 @@ cdef extern from "sdtwkit/warp.h" namespace "sdtw::warp" nogil:
         double cum
         bint symmetric
 
-    cdef cppclass COptimality "sdtw::warp::Optimality":
-        void adjoint(const double*, double*, double*, double*) except +
+    cdef cppclass Optimality:
+        void adjoint(const double*, double*, double*, double*)
         void pull_back(const double*, const double*, double*, double*, double*)
         void pull_back_value(double, double*, double*, double*)
 
-    cdef cppclass Pointer "std::unique_ptr<sdtw::warp::Optimality>":
-        COptimality* get()
+    cdef cppclass Certificate:
+        const Optimality& best()
 
     cdef cppclass CWarp "sdtw::warp::Warp":
         CWarp() except +
@@ -42,9 +42,10 @@ cdef extern from "sdtwkit/warp.h" namespace "sdtw::warp" nogil:
         const double* bound_lower
         const double* bound_upper
         double tolerance
-        Pointer optimality
-        int search(const double*, ptrdiff_t, double*) except +
+        Certificate certificate
         double certify(double*, int8_t*, int8_t*, double*, double*, double*, double*) except +
+
+    int search_for "sdtw::warp::search"(const Problem&, const double*, ptrdiff_t, double*) except +
 
 NOWHERE, SOMEWHERE, EVERYWHERE = 0, 1, 2
 SHAPES = ("l2", "l1", "huber")
@@ -109,7 +110,7 @@ cdef class Warp:
             table = products
             first = &table[0, 0]
         with nogil:
-            found = self.c.search(first, candidates, out(phi))
+            found = search_for(self.c.problem, first, candidates, out(phi))
         return found
 
     def certify(self, double[::1] phi, int8_t[::1] held, int8_t[::1] joined, double[::1] nodes, double[::1] slopes):
@@ -123,15 +124,15 @@ cdef class Warp:
     def adjoint(self, const double[::1] cotangent, double[::1] u, double[::1] nodes, double[::1] slopes):
         """OUT u (n,) and the multipliers of nodes (n,) and slopes (n - 1,)."""
         with nogil:
-            self.c.optimality.get().adjoint(start(cotangent), out(u), out(nodes), out(slopes))
+            self.c.certificate.best().adjoint(start(cotangent), out(u), out(nodes), out(slopes))
 
     def pull_back(self, const double[::1] u, const double[::1] nodes, double[:, ::1] x, double[:, ::1] y,
                   double[::1] reg):
         """Of an adjoint solution. INOUT x (nx, channels), y (ny, channels), reg (n - 1,): added to."""
         with nogil:
-            self.c.optimality.get().pull_back(start(u), start(nodes), &x[0, 0], &y[0, 0], out(reg))
+            self.c.certificate.best().pull_back(start(u), start(nodes), &x[0, 0], &y[0, 0], out(reg))
 
     def pull_back_value(self, double cotangent, double[:, ::1] x, double[:, ::1] y, double[::1] reg):
         """Of the objective, times a cotangent. INOUT x (nx, channels), y (ny, channels), reg (n - 1,): added to."""
         with nogil:
-            self.c.optimality.get().pull_back_value(cotangent, &x[0, 0], &y[0, 0], out(reg))
+            self.c.certificate.best().pull_back_value(cotangent, &x[0, 0], &y[0, 0], out(reg))

@@ -16,19 +16,33 @@ namespace warp {
 enum Held : signed char { kFree = 0, kKnot = 1, kRoot = 2, kAtLower = 3, kAtUpper = 4, kPinned = 5 };
 enum Joined : signed char { kLoose = 0, kSlopeLower = 1, kSlopeUpper = 2, kSlopeTarget = 3 };
 
+// On a device all lanes of a warp call its functions, and it lies where all of them see it.
 class Optimality {
  public:
+  explicit Optimality(const Problem& p)
+      : p_(p), phi_(p.memory), nodes_(p.memory), intervals_(p.memory), held_(p.memory), joined_(p.memory), weak_(p.memory),
+        loose_(p.memory), curvature_(p.memory), stiffness_(p.memory), blocks_(p.memory) {}
+
   // IN phi (n,); IN bound_lower, bound_upper (n,): the user's bounds of phi, not tightened by those of the slope.
   // What is closer to phi than `tolerance` holds it.
-  Optimality(const Problem& p, const double* phi, const double* bound_lower, const double* bound_upper, double tolerance)
-      : p_(p), tolerance_(tolerance), phi_(phi, phi + p.n), nodes_(p.n), intervals_(p.n - 1), held_(p.n), joined_(p.n - 1),
-        weak_(p.n), loose_(p.n - 1), curvature_(p.n), stiffness_(p.n - 1) {
-    for (Index i = 0; i < p.n; ++i) snap(i, bound_lower[i], bound_upper[i]);
-    for (Index i = 0; i < p.n; ++i) describe_node(i, bound_lower[i], bound_upper[i]);
-    for (Index j = 0; j + 1 < p.n; ++j) describe_interval(j);
-    sum_up();
+  void examine(const double* phi, const double* bound_lower, const double* bound_upper, double tolerance) {
+    if (Lanes::lead()) clear(tolerance);
+    Lanes::meet();
+    for (Index i = Lanes::first(); i < p_.n; i += Lanes::stride()) {
+      phi_[i] = phi[i];
+      snap(i, bound_lower[i], bound_upper[i]);
+      describe_node(i, bound_lower[i], bound_upper[i]);
+    }
+    Lanes::meet();
+    for (Index j = Lanes::first(); j + 1 < p_.n; j += Lanes::stride()) describe_interval(j);
+    Lanes::meet();
+    if (Lanes::lead()) sum_up();
+    Lanes::meet();
     name_rows();
-    while (!factor()) {}
+    Lanes::meet();
+    if (Lanes::lead())
+      while (!factor()) {}
+    Lanes::meet();
   }
 
   // Multipliers: how fast the optimal value rises with the bound; at a kink, the derivative taken of those on its sides.
@@ -46,42 +60,42 @@ class Optimality {
   }
   double residual() const { return residual_; }
   double scale() const { return scale_; }
-  const std::vector<double>& phi() const { return phi_; }
-  const std::vector<signed char>& held() const { return held_; }
-  const std::vector<signed char>& joined() const { return joined_; }
+  double phi(Index i) const { return phi_[i]; }
+  signed char held(Index i) const { return held_[i]; }
+  signed char joined(Index j) const { return joined_[j]; }
 
   // IN cotangent (n,) of phi. OUT u (n,), nodes (n,), slopes (n - 1,): the solution of [H A'; A 0] [u; q] = [cotangent; 0],
   // q by the node or the slope that the active row belongs to; it is the derivative by the right-hand side of that row.
+  // By one lane.
   void adjoint(const double* cotangent, double* u, double* nodes, double* slopes) const {
     solve(cotangent, u);
-    std::vector<double> rest(p_.n);  // cotangent - H u
-    for (Index i = 0; i < p_.n; ++i) {
+    for (Index i = 0; i < p_.n; ++i) {  // cotangent - H u
       const double before = i > 0 ? stiffness_[i - 1] * (u[i] - u[i - 1]) : 0;
       const double after = i + 1 < p_.n ? stiffness_[i] * (u[i + 1] - u[i]) : 0;
-      rest[i] = cotangent[i] - curvature_[i] * u[i] - before + after;
-      nodes[i] = 0;
+      nodes[i] = cotangent[i] - curvature_[i] * u[i] - before + after;
     }
     for (const Block& block : blocks_) {
       double sum = 0, q = 0;
-      for (Index i = block.first; i <= block.last; ++i) sum += rest[i];
-      if (block.anchor >= 0) nodes[block.anchor] = sum;
+      for (Index i = block.first; i <= block.last; ++i) sum += nodes[i];
       for (Index i = block.first; i <= block.last; ++i) {
-        q += nodes[i] - rest[i];
+        const double rest = nodes[i];
+        nodes[i] = i == block.anchor ? sum : 0;
+        q += nodes[i] - rest;
         if (i + 1 < p_.n) slopes[i] = i < block.last ? q : 0;
       }
     }
   }
 
   // phi after one step of Newton's method on the rows that are active, within the bounds.
-  std::vector<double> corrected(const double* lower, const double* upper) const {
-    std::vector<double> pull(p_.n), u(p_.n), phi(phi_);
+  // By one lane. IN lower, upper (n,); OUT pull (n,) what is left of the forces, and phi (n,).
+  void correct(const double* lower, const double* upper, double* pull, double* phi) const {
+    for (Index i = 0; i < p_.n; ++i) pull[i] = 0;
     for (Index i = 0; i < p_.n; ++i) {
       pull[i] -= side_of(i) < 0 ? nodes_[i].left : nodes_[i].right;
       if (i + 1 < p_.n) pull[i] += intervals_[i].left, pull[i + 1] -= intervals_[i].left;
     }
-    solve(pull.data(), u.data());
-    for (Index i = 0; i < p_.n; ++i) phi[i] = std::min(std::max(phi[i] + u[i], lower[i]), upper[i]);
-    return phi;
+    solve(pull, phi);
+    for (Index i = 0; i < p_.n; ++i) phi[i] = min(max(phi_[i] + phi[i], lower[i]), upper[i]);
   }
 
   // Adds the derivatives of what the caller's u and q stand for: d/dtheta of -<u, gradient of the objective in phi>, and
@@ -91,15 +105,16 @@ class Optimality {
       const Residual r(p_, i, phi_[i], side_of(i));
       if (u[i] != 0) {
         const double wu = -p_.weight(i) * u[i];
-        for (Index c = 0; c < p_.channels; ++c) {
+        for (Index c = Lanes::first(); c < p_.channels; c += Lanes::stride()) {
           const double value = r.value(c);
           spread(r, c, wu * p_.loss.curvature(value) * r.slope(c), wu * p_.loss.slope(value, 0), x, y);
         }
       }
       if (held_[i] == kRoot && q[i] != 0)
-        if (const Index c = root_channel(r); c >= 0) spread(r, c, -q[i] / r.slope(c), 0, x, y);
+        if (const Index c = root_channel(r); c >= 0 && mine(c)) spread(r, c, -q[i] / r.slope(c), 0, x, y);
     }
-    for (Index j = 0; j + 1 < p_.n; ++j) reg[j] -= (u[j + 1] - u[j]) * p_.reg_loss.slope(drift(j), 0);
+    for (Index j = Lanes::first(); j + 1 < p_.n; j += Lanes::stride())
+      reg[j] -= (u[j + 1] - u[j]) * p_.reg_loss.slope(drift(j), 0);
   }
   // Adds the derivatives of the objective itself at fixed phi (envelope theorem), times `cotangent`.
   void pull_back_value(double cotangent, double* x, double* y, double* reg) const {
@@ -107,13 +122,14 @@ class Optimality {
       const Residual r(p_, i, phi_[i], side_of(i));
       const double w = p_.weight(i);
       const Index root = held_[i] == kRoot ? root_channel(r) : -1;
-      for (Index c = 0; c < p_.channels; ++c) {
+      for (Index c = Lanes::first(); c < p_.channels; c += Lanes::stride()) {
         double slope = w * p_.loss.slope(r.value(c), 0);
         if (c == root) slope = (nodes_[i].chosen - nodes_[i].right) / r.slope(c) + (r.slope(c) > 0 ? w : -w);
         spread(r, c, cotangent * slope, 0, x, y);
       }
     }
-    for (Index j = 0; j + 1 < p_.n; ++j) reg[j] += cotangent * p_.step(j) * p_.reg_loss.value(drift(j));
+    for (Index j = Lanes::first(); j + 1 < p_.n; j += Lanes::stride())
+      reg[j] += cotangent * p_.step(j) * p_.reg_loss.value(drift(j));
   }
 
  private:
@@ -131,18 +147,27 @@ class Optimality {
     double share() const { return pivot == kInfinity ? 1 : resistance / pivot; }
   };
   const Problem& p_;
-  double tolerance_;
-  std::vector<double> phi_;
-  std::vector<Set> nodes_, intervals_;
-  std::vector<signed char> held_, joined_;
-  std::vector<signed char> weak_, loose_;      // rows that would hold or join, were their multipliers not 0
-  std::vector<double> curvature_, stiffness_;  // second derivatives: of the nodes' costs, of the intervals' costs
-  std::vector<Block> blocks_;
+  double tolerance_ = 0;
+  Array<double> phi_;
+  Array<Set> nodes_, intervals_;
+  Array<signed char> held_, joined_;
+  Array<signed char> weak_, loose_;      // rows that would hold or join, were their multipliers not 0
+  Array<double> curvature_, stiffness_;  // second derivatives: of the nodes' costs, of the intervals' costs
+  Array<Block> blocks_;
   double residual_ = 0, scale_ = 0;
 
   double drift(Index j) const { return (phi_[j + 1] - phi_[j]) / p_.step(j) - p_.target; }
-  bool near(double a, double b) const { return std::fabs(a - b) <= tolerance_; }
+  static bool mine(Index c) { return c % Lanes::stride() == Lanes::first(); }
+  bool near(double a, double b) const { return fabs(a - b) <= tolerance_; }
 
+  void clear(double tolerance) {
+    const size_t n = size_t(p_.n);
+    tolerance_ = tolerance, residual_ = 0, scale_ = 0;
+    phi_.assign(n, 0), curvature_.assign(n, 0), stiffness_.assign(n - 1, 0);
+    nodes_.assign(n, Set()), intervals_.assign(n - 1, Set());
+    held_.assign(n, kFree), weak_.assign(n, kFree), joined_.assign(n - 1, kLoose), loose_.assign(n - 1, kLoose);
+    blocks_.reserve(n);
+  }
   void snap(Index i, double lower, double upper) {
     double& u = phi_[i];
     const Place at = place(p_.tx, p_.nx, u, 0);
@@ -154,7 +179,7 @@ class Optimality {
   void describe_node(Index i, double lower, double upper) {
     const Quadratic left = node_at(p_, i, phi_[i], -tolerance_), right = node_at(p_, i, phi_[i], tolerance_);
     Set& s = nodes_[i];
-    s = {left.slope, right.slope, std::min(left.slope, right.slope), std::max(left.slope, right.slope), 0, 0, 0,
+    s = {left.slope, right.slope, min(left.slope, right.slope), max(left.slope, right.slope), 0, 0, 0,
          left.curvature, right.curvature};
     const bool at_lower = near(phi_[i], lower), at_upper = near(phi_[i], upper);
     if (at_lower) s.low = -kInfinity, s.high = s.right;
@@ -179,14 +204,14 @@ class Optimality {
   void sum_up() {
     const double least_move = 1e-6 * p_.tx[p_.nx - 1];
     for (const Set& s : nodes_)
-      scale_ = std::max({scale_, least_move * s.right_curvature, std::fabs(s.left), std::fabs(s.right)});
-    for (Index j = 0; j + 1 < p_.n; ++j) scale_ = std::max(scale_, least_move * intervals_[j].right_curvature);
+      scale_ = max(max(scale_, least_move * s.right_curvature), max(fabs(s.left), fabs(s.right)));
+    for (Index j = 0; j + 1 < p_.n; ++j) scale_ = max(scale_, least_move * intervals_[j].right_curvature);
     double low = 0, high = 0;
     for (Index i = 0; i < p_.n; ++i) {
       low += nodes_[i].low, high += nodes_[i].high;
       const double least = i + 1 < p_.n ? intervals_[i].low : 0, most = i + 1 < p_.n ? intervals_[i].high : 0;
-      residual_ = std::max(residual_, std::max(low - most, least - high));
-      low = std::min(std::max(low, least), most), high = std::max(std::min(high, most), least);
+      residual_ = max(residual_, max(low - most, least - high));
+      low = min(max(low, least), most), high = max(min(high, most), least);
       if (i + 1 < p_.n) intervals_[i].reach_low = low, intervals_[i].reach_high = high;
     }
     double sum = 0;
@@ -195,15 +220,15 @@ class Optimality {
       double before = 0;
       if (i > 0) {
         Set& interval = intervals_[i - 1];
-        const double low_here = std::max(interval.reach_low, sum - node.high);
-        const double high_here = std::min(interval.reach_high, sum - node.low);
+        const double low_here = max(interval.reach_low, sum - node.high);
+        const double high_here = min(interval.reach_high, sum - node.low);
         const double preferred = joined_[i - 1] == kSlopeLower ? interval.right : interval.left;
-        before = std::min(std::max(preferred, std::min(low_here, high_here)), std::max(low_here, high_here));
+        before = min(max(preferred, min(low_here, high_here)), max(low_here, high_here));
         interval.chosen = before;
-        scale_ = std::max(scale_, std::fabs(before));
+        scale_ = max(scale_, fabs(before));
       }
       node.chosen = sum - before;
-      scale_ = std::max(scale_, std::fabs(node.chosen));
+      scale_ = max(scale_, fabs(node.chosen));
       sum = before;
     }
   }
@@ -211,18 +236,18 @@ class Optimality {
   // Rows whose multiplier vanishes are active by chance alone: they hold nothing that anything else does.
   void name_rows() {
     const double least = 1e-9 * scale_;
-    for (Index i = 0; i < p_.n; ++i) {
+    for (Index i = Lanes::first(); i < p_.n; i += Lanes::stride()) {
       const Set& s = nodes_[i];
-      if (held_[i] == kKnot && std::fabs(s.left - s.right) <= least) held_[i] = kFree;
+      if (held_[i] == kKnot && fabs(s.left - s.right) <= least) held_[i] = kFree;
       if (held_[i] == kKnot && held_by_root(i)) held_[i] = kRoot;
-      const double above = s.chosen - std::min(s.left, s.right), below = std::max(s.left, s.right) - s.chosen;
+      const double above = s.chosen - min(s.left, s.right), below = max(s.left, s.right) - s.chosen;
       const bool vanishes = held_[i] == kAtLower   ? s.right - s.chosen <= least
                             : held_[i] == kAtUpper ? s.chosen - s.left <= least
-                                                   : held_[i] != kPinned && std::min(above, below) <= least;
+                                                   : held_[i] != kPinned && min(above, below) <= least;
       if (vanishes) weak_[i] = held_[i], held_[i] = kFree;
       curvature_[i] = side_of(i) < 0 ? s.left_curvature : s.right_curvature;
     }
-    for (Index j = 0; j + 1 < p_.n; ++j) {
+    for (Index j = Lanes::first(); j + 1 < p_.n; j += Lanes::stride()) {
       const Set& s = intervals_[j];
       const bool loose = joined_[j] == kSlopeLower   ? s.right - s.chosen <= least
                          : joined_[j] == kSlopeUpper ? s.chosen - s.left <= least
@@ -236,12 +261,13 @@ class Optimality {
   // Whether it is a root that holds the node; where a knot lies there, too: whether it does so to whichever side of the
   // knot the root may move.
   bool held_by_root(Index i) const {
-    const double u = phi_[i], below = node_at(p_, i, u, -tolerance_, -1).slope, above = node_at(p_, i, u, tolerance_, -1).slope;
+    const double below = node_at(p_, i, phi_[i], -tolerance_, -1).slope;
+    const double above = node_at(p_, i, phi_[i], tolerance_, -1).slope;
     return nodes_[i].chosen > above && nodes_[i].chosen < below;
   }
   double side_of(Index i) const {
     const Set& s = nodes_[i];
-    return std::fabs(s.chosen - s.left) < std::fabs(s.chosen - s.right) ? -tolerance_ : tolerance_;
+    return fabs(s.chosen - s.left) < fabs(s.chosen - s.right) ? -tolerance_ : tolerance_;
   }
 
   // ---- blocks of joined nodes
@@ -251,7 +277,7 @@ class Optimality {
     return first;
   }
   // The node that holds a block, -1 if none does; where several do, a bound goes before a knot.
-  static Index anchor_of(const std::vector<signed char>& rows, Index first, Index last) {
+  static Index anchor_of(const Array<signed char>& rows, Index first, Index last) {
     Index anchor = -1;
     for (Index i = first; i <= last; ++i)
       if (rows[i] != kFree && (anchor < 0 || rows[i] > rows[anchor])) anchor = i;
@@ -262,10 +288,10 @@ class Optimality {
   bool factor() {
     blocks_.clear();
     double largest = 0;
-    for (double curvature : curvature_) largest = std::max(largest, curvature);
+    for (double curvature : curvature_) largest = max(largest, curvature);
     for (Index j = 0; j + 1 < p_.n; ++j) {
       stiffness_[j] = joined_[j] == kLoose ? intervals_[j].left_curvature : 0;
-      largest = std::max(largest, stiffness_[j]);
+      largest = max(largest, stiffness_[j]);
     }
     for (Index first = 0; first < p_.n; first = blocks_.back().last + 1) {
       const Index last = block_end(first);
@@ -279,25 +305,29 @@ class Optimality {
         const double pivot = block.resistance + block.after;
         if (pivot > 1e-20 * largest) block.pivot = pivot;
         else if ((block.anchor = anchor_of(weak_, first, last)) >= 0) held_[block.anchor] = weak_[block.anchor];
-        else if (first > 0 && loose_[first - 1] != kLoose) return std::swap(joined_[first - 1], loose_[first - 1]), false;
-        else if (last + 1 < p_.n && loose_[last] != kLoose) return std::swap(joined_[last], loose_[last]), false;
+        else if (first > 0 && loose_[first - 1] != kLoose) return swap(joined_[first - 1], loose_[first - 1]), false;
+        else if (last + 1 < p_.n && loose_[last] != kLoose) return swap(joined_[last], loose_[last]), false;
       }
       blocks_.push_back(block);
     }
     return true;
   }
+  // OUT u (n,), which in between holds what has been eliminated, at the first node of each block.
   void solve(const double* right_side, double* u) const {
-    std::vector<double> values(blocks_.size());
-    for (std::size_t b = 0; b < blocks_.size(); ++b) {
+    double before = 0;
+    for (size_t b = 0; b < blocks_.size(); ++b) {
       const Block& block = blocks_[b];
-      if (block.pivot == kInfinity) continue;
-      for (Index i = block.first; i <= block.last; ++i) values[b] += right_side[i];
-      if (b > 0) values[b] += block.before / blocks_[b - 1].pivot * values[b - 1];
+      double value = 0;
+      if (block.pivot != kInfinity) {
+        for (Index i = block.first; i <= block.last; ++i) value += right_side[i];
+        if (b > 0) value += block.before / blocks_[b - 1].pivot * before;
+      }
+      u[block.first] = before = value;
     }
     double next = 0;
-    for (std::size_t b = blocks_.size(); b-- > 0;) {
+    for (size_t b = blocks_.size(); b-- > 0;) {
       const Block& block = blocks_[b];
-      next = (values[b] + block.after * next) / block.pivot;
+      next = (u[block.first] + block.after * next) / block.pivot;
       for (Index i = block.first; i <= block.last; ++i) u[i] = next;
     }
   }
@@ -320,7 +350,7 @@ class Optimality {
     Index best = -1;
     double steepest = 0;
     for (Index c = 0; p_.loss.shape == kAbsolute && c < p_.channels; ++c)
-      if (r.root(c, 16 * tolerance_) && std::fabs(r.slope(c)) > steepest) steepest = std::fabs(r.slope(c)), best = c;
+      if (r.root(c, 16 * tolerance_) && fabs(r.slope(c)) > steepest) steepest = fabs(r.slope(c)), best = c;
     return best;
   }
 };

@@ -5,15 +5,12 @@
 // within bounds of each phi_i and of each slope? Here is the problem and what one node or one interval contributes:
 // between two breaks of a node's cost (sample times, sign changes) everything is quadratic.
 #pragma once
-#include "config.h"
-#include <algorithm>
-#include <limits>
-#include <vector>
+#include "warp_memory.h"
 
 namespace sdtw {
 namespace warp {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kEpsilon = 0x1p-52;  // of float64
 
 enum Shape { kSquare = 0, kAbsolute = 1, kHuber = 2 };
 
@@ -23,17 +20,17 @@ struct Loss {
   double delta;
 
   double value(double r) const {
-    const double a = std::fabs(r);
+    const double a = fabs(r);
     return shape == kSquare ? r * r : shape == kAbsolute ? a : a < delta ? r * r / 2 : delta * (a - delta / 2);
   }
   // Derivative; that of |r| at 0 is the sign of `side`.
   double slope(double r, double side) const {
     if (shape == kSquare) return 2 * r;
     if (shape == kAbsolute) return r != 0 ? (r > 0) - (r < 0) : (side > 0) - (side < 0);
-    return std::min(std::max(r, -delta), delta);
+    return min(max(r, -delta), delta);
   }
   double curvature(double r) const {
-    return shape == kSquare ? 2 : shape == kHuber && std::fabs(r) < delta ? 1 : 0;
+    return shape == kSquare ? 2 : shape == kHuber && fabs(r) < delta ? 1 : 0;
   }
 };
 
@@ -48,6 +45,7 @@ struct Problem {
   Loss loss, reg_loss, cum_loss;
   double cum;
   bool symmetric;                     // y is read at 2 t - phi
+  Memory memory;                      // of all arrays that a solution needs
 
   double step(Index j) const { return t[j + 1] - t[j]; }
   double weight(Index i) const {
@@ -64,16 +62,16 @@ struct Place {
 };
 inline Place place(const double* times, Index count, double u, double shift) {
   if (count < 2) return {0, 0, kInfinity};
-  const Index k = Index(std::upper_bound(times, times + count, u + shift) - times) - 1;
-  const Index within = std::min(std::max(k, Index(0)), count - 2);
+  const Index k = Index(upper_bound(times, times + count, u + shift) - times) - 1;
+  const Index within = min(max(k, Index(0)), count - 2);
   const double length = times[within + 1] - times[within];
   return {within, (u - times[within]) / length, length};
 }
 
 // a - b, and 0 where that is no more than rounding: plateaus are flat then, and where nothing resists is seen.
 inline double difference(double a, double b) {
-  constexpr double kRounding = 4 * std::numeric_limits<double>::epsilon();
-  return std::fabs(a - b) > kRounding * (std::fabs(a) + std::fabs(b)) ? a - b : 0;
+  constexpr double kRounding = 4 * kEpsilon;
+  return fabs(a - b) > kRounding * (fabs(a) + fabs(b)) ? a - b : 0;
 }
 
 // A series by its samples, read at a place: value and slope of one channel. A single sample is constant.
@@ -99,8 +97,8 @@ struct Residual {
   double slope(Index c) const { return symmetric ? difference(x.slope(c), -y.slope(c)) : x.slope(c); }
   // Whether r_c has a root that is closer to u than `reach`, or than rounding could tell.
   bool root(Index c, double reach) const {
-    constexpr double kRounding = 16 * std::numeric_limits<double>::epsilon();
-    return std::fabs(value(c)) <= reach * std::fabs(slope(c)) + kRounding * (std::fabs(x.value(c)) + std::fabs(y.value(c)));
+    constexpr double kRounding = 16 * kEpsilon;
+    return fabs(value(c)) <= reach * fabs(slope(c)) + kRounding * (fabs(x.value(c)) + fabs(y.value(c)));
   }
 };
 
@@ -114,20 +112,20 @@ struct Quadratic {
 // What node i costs at u: value, and derivative and curvature on the side of u that the sign of `shift` names. Sample
 // times and roots of residuals (loss kAbsolute) closer than `shift` count as lying on u. Where both do, roots may be
 // seen from the other side: `root_side` -1.
-inline Quadratic node_at(const Problem& p, Index i, double u, double shift, double root_side = 1) {
+SDTW_CALLED Quadratic node_at(const Problem& p, Index i, double u, double shift, double root_side = 1) {
   const Residual r(p, i, u, shift);
   const double side = root_side * shift;
   Quadratic q = {u, 0, 0, 0};
   for (Index c = 0; c < p.channels; ++c) {
     const double value = r.value(c), slope = r.slope(c);
-    const bool root = p.loss.shape == kAbsolute && shift != 0 && r.root(c, std::fabs(shift));
+    const bool root = p.loss.shape == kAbsolute && shift != 0 && r.root(c, fabs(shift));
     q.value += p.loss.value(value);
     q.slope += p.loss.slope(root ? 0 : value, side * slope) * slope;
     q.curvature += p.loss.curvature(value) * slope * slope;
   }
   if (p.cum > 0) {
     const double value = u - p.t[i];
-    const bool root = p.cum_loss.shape == kAbsolute && std::fabs(value) <= std::fabs(shift);
+    const bool root = p.cum_loss.shape == kAbsolute && fabs(value) <= fabs(shift);
     q.value += p.cum * p.cum_loss.value(value);
     q.slope += p.cum * p.cum_loss.slope(root ? 0 : value, side);
     q.curvature += p.cum * p.cum_loss.curvature(value);
@@ -140,24 +138,25 @@ inline Quadratic node_at(const Problem& p, Index i, double u, double shift, doub
 // own jump, so that a segment costs O(channels log channels).
 class AnyNodes {
  public:
-  explicit AnyNodes(const Problem& p) : p_(p) {}
+  explicit AnyNodes(const Problem& p) : p_(p), times_(p.memory), jumps_(p.memory) {}
 
-  void pieces(Index i, double from, double to, std::vector<Quadratic>& out) {
-    times_.assign({from, to});
+  SDTW_CALLED void pieces(Index i, double from, double to, Array<Quadratic>& out) {
+    times_.clear();
+    times_.push_back(from), times_.push_back(to);
     add_between(p_.tx, p_.tx + p_.nx, from, to, [](double time) { return time; });
     if (p_.symmetric) {
       const double twice = 2 * p_.t[i];
       add_between(p_.ty, p_.ty + p_.ny, twice - to, twice - from, [=](double time) { return twice - time; });
     }
-    std::sort(times_.begin(), times_.end());
+    sort(times_.begin(), times_.end());
     out.clear();
-    for (std::size_t k = 0; k + 1 < times_.size(); ++k)
+    for (size_t k = 0; k + 1 < times_.size(); ++k)
       if (times_[k] < times_[k + 1]) segment(i, times_[k], times_[k + 1], out);
     if (out.empty()) out.push_back(node_at(p_, i, from, 0));
   }
-  void sample(Index i, double first, double step, Index count, double* values) const {
+  SDTW_CALLED void sample(Index i, double first, double step, Index count, double* values) const {
     for (Index j = 0; j < count; ++j)
-      values[j] += node_at(p_, i, std::min(std::max(first + double(j) * step, p_.tx[0]), p_.tx[p_.nx - 1]), 0).value;
+      values[j] += node_at(p_, i, min(max(first + double(j) * step, p_.tx[0]), p_.tx[p_.nx - 1]), 0).value;
   }
 
  private:
@@ -165,11 +164,11 @@ class AnyNodes {
     double at, slope, curvature;
   };
   const Problem& p_;
-  std::vector<double> times_;
-  std::vector<Jump> jumps_;
+  Array<double> times_;
+  Array<Jump> jumps_;
 
   template <class F> void add_between(const double* first, const double* last, double from, double to, F&& position) {
-    for (const double* time = std::upper_bound(first, last, from); time < last && *time < to; ++time)
+    for (const double* time = upper_bound(first, last, from); time < last && *time < to; ++time)
       times_.push_back(position(*time));
   }
   // Where weight * rho(r), r = change (u - root), bends within (from, to).
@@ -177,27 +176,27 @@ class AnyNodes {
     const auto add = [&](double u, double slope, double curvature) {
       if (from < u && u < to) jumps_.push_back({u, weight * slope, weight * curvature});
     };
-    const double square = change * change, reach = loss.delta / std::fabs(change);
-    if (loss.shape == kAbsolute) add(root, 2 * std::fabs(change), 0);
+    const double square = change * change, reach = loss.delta / fabs(change);
+    if (loss.shape == kAbsolute) add(root, 2 * fabs(change), 0);
     if (loss.shape == kHuber) add(root - reach, 0, square), add(root + reach, 0, -square);
   }
-  void segment(Index i, double from, double to, std::vector<Quadratic>& out) {
+  SDTW_CALLED void segment(Index i, double from, double to, Array<Quadratic>& out) {
     jumps_.clear();
     const double w = p_.weight(i), middle = from / 2 + to / 2;
     const Residual r(p_, i, middle, 0);
     for (Index c = 0; p_.loss.shape != kSquare && c < p_.channels; ++c)
       if (const double slope = r.slope(c)) add_jumps(p_.loss, w, middle - r.value(c) / slope, slope, from, to);
     if (p_.cum > 0) add_jumps(p_.cum_loss, w * p_.cum, p_.t[i], 1, from, to);
-    std::sort(jumps_.begin(), jumps_.end(), [](const Jump& a, const Jump& b) { return a.at < b.at; });
+    sort(jumps_.begin(), jumps_.end(), [](const Jump& a, const Jump& b) { return a.at < b.at; });
 
     // Read off in the middle of the widest gap, where no rounding can mistake the side of a kink.
-    const auto start = [&](std::size_t k) { return k > 0 ? jumps_[k - 1].at : from; };
-    const auto end = [&](std::size_t k) { return k < jumps_.size() ? jumps_[k].at : to; };
-    std::size_t widest = 0;
-    for (std::size_t k = 1; k <= jumps_.size(); ++k)
+    const auto start = [&](size_t k) { return k > 0 ? jumps_[k - 1].at : from; };
+    const auto end = [&](size_t k) { return k < jumps_.size() ? jumps_[k].at : to; };
+    size_t widest = 0;
+    for (size_t k = 1; k <= jumps_.size(); ++k)
       if (end(k) - start(k) > end(widest) - start(widest)) widest = k;
     Quadratic q = node_at(p_, i, start(widest) / 2 + end(widest) / 2, 0);
-    for (std::size_t k = widest; k > 0; --k) q = bent(q, jumps_[k - 1], -1);
+    for (size_t k = widest; k > 0; --k) q = bent(q, jumps_[k - 1], -1);
     out.push_back({from, q.value_at(from), q.slope_at(from), q.curvature});
     for (const Jump& jump : jumps_) out.push_back(bent(out.back(), jump, 1));
   }
@@ -211,7 +210,8 @@ class AnyNodes {
 class SquareNodes {
  public:
   SquareNodes(const Problem& p, const double* products)
-      : p_(p), products_(products), xx_(p.nx), yy_(p.n), y_(std::size_t(p.n * p.channels)) {
+      : p_(p), products_(products), xx_(p.nx, p.memory), yy_(p.n, p.memory), y_(p.n * p.channels, p.memory),
+        segments_(p.memory) {
     const Index d = p.channels;
     for (Index k = 0; k < p.nx; ++k) xx_[k] = dot(p.x + k * d, p.x + k * d);
     for (Index i = 0; i < p.n; ++i) {
@@ -230,7 +230,7 @@ class SquareNodes {
     if (segments_.empty()) segments_.push_back({0, 0, 0});
   }
 
-  void pieces(Index i, double from, double to, std::vector<Quadratic>& out) const {
+  SDTW_CALLED void pieces(Index i, double from, double to, Array<Quadratic>& out) const {
     out.clear();
     Index k = place(p_.tx, p_.nx, from, 0).k;
     const double w = p_.weight(i);
@@ -245,11 +245,11 @@ class SquareNodes {
     }
   }
   // OUT values (count,) += cost of node i at first, first + step, ..., as seen within [tx_1, tx_nx].
-  void sample(Index i, double first, double step, Index count, double* values) const {
+  SDTW_CALLED void sample(Index i, double first, double step, Index count, double* values) const {
     Index k = place(p_.tx, p_.nx, first, 0).k;
     const double w = p_.weight(i), last = p_.tx[p_.nx - 1];
     for (Index j = 0; j < count; ++j) {
-      const double u = std::min(std::max(first + double(j) * step, p_.tx[0]), last);
+      const double u = min(max(first + double(j) * step, p_.tx[0]), last);
       while (k + 2 < p_.nx && p_.tx[k + 1] <= u) ++k;
       const double here = product(i, k);
       values[j] += w * segment(i, k, here, k + 1 < p_.nx ? product(i, k + 1) : here).value_at(u);
@@ -262,8 +262,8 @@ class SquareNodes {
   };
   const Problem& p_;
   const double* products_;
-  std::vector<double> xx_, yy_, y_;
-  std::vector<Segment> segments_;
+  Array<double> xx_, yy_, y_;
+  Array<Segment> segments_;
 
   double dot(const double* a, const double* b) const {
     double sum = 0;

@@ -33,16 +33,16 @@ class Penalty {
 
   // Arguments beyond [narrowest, widest] are of no interest.
   Penalty(const Problem& p, Index j, double narrowest, double widest) : p_(p), j_(j) {
-    const double d = p.step(j), least = std::max(p.slope_lower[j] * d, narrowest);
-    const double most = std::max(least, std::min(p.slope_upper[j] * d, widest));
+    const double d = p.step(j), least = max(p.slope_lower[j] * d, narrowest);
+    const double most = max(least, min(p.slope_upper[j] * d, widest));
     const double s = p.target * d, lam = p.reg[j], delta = p.reg_loss.delta;
     argument_ = least, slope_ = -kInfinity;
     if (lam == 0) link(most, 0, 0);
     else if (p.reg_loss.shape == kSquare) rising(least, most, s, 2 * lam / d);
-    else if (p.reg_loss.shape == kAbsolute) link(std::min(s, most), -lam, 0), link(most, lam, 0);
+    else if (p.reg_loss.shape == kAbsolute) link(min(s, most), -lam, 0), link(most, lam, 0);
     else {
-      link(std::min(s - delta * d, most), -lam * delta, 0);
-      rising(argument_, std::min(s + delta * d, most), s, lam / d);
+      link(min(s - delta * d, most), -lam * delta, 0);
+      rising(argument_, min(s + delta * d, most), s, lam / d);
       link(most, lam * delta, 0);
     }
     upright(kInfinity);
@@ -73,12 +73,13 @@ class Penalty {
 
 class Recursion {
  public:
-  explicit Recursion(const Problem& p) : p_(p) {}
+  explicit Recursion(const Problem& p)
+      : p_(p), values_(p.memory), costs_(p.memory), images_(p.memory), history_(p.memory), rows_(p.memory), rest_(p.memory) {}
 
   // OUT phi (n,), the best path within [lower, upper] (n,); false if there is none. Paths that must cost more than
   // `ceiling` need not be considered, and pieces that together are shorter than `grain` may be merged.
   template <class Nodes>
-  bool run(Nodes& nodes, const double* lower, const double* upper, double ceiling, double grain, double* phi) {
+  SDTW_CALLED bool run(Nodes& nodes, const double* lower, const double* upper, double ceiling, double grain, double* phi) {
     rows_.assign(1, 0);
     history_.clear();
     merged_ = 0;
@@ -89,28 +90,29 @@ class Recursion {
     for (Index i = 0; i + 1 < p_.n; ++i) {
       if (ceiling < kInfinity) prune(i, ceiling);
       minimise(Penalty(p_, i, lower[i + 1] - upper[i], upper[i + 1] - lower[i]));
-      double from = std::max(lower[i + 1], images_.front().at), to = std::min(upper[i + 1], images_end_);
+      double from = max(lower[i + 1], images_.front().at), to = min(upper[i + 1], images_end_);
       if (from > to) {  // apart, or a single point missed by rounding
         if (from - to > 1e-12 * (upper[i + 1] - lower[0])) return false;
-        from = to = std::min(std::max(to, lower[i + 1]), upper[i + 1]);
+        from = to = min(max(to, lower[i + 1]), upper[i + 1]);
       }
       nodes.pieces(i + 1, from, to, costs_);
       add(from, to);
+      if (exhausted(p_.memory)) return false;
       if (grain > 0) merge(grain);
     }
     phi[p_.n - 1] = best_end();
     for (Index i = p_.n - 1; i > 0; --i) {
       const Trace* first = history_.data() + rows_[i - 1];
-      const Trace* after = std::upper_bound(first, static_cast<const Trace*>(history_.data() + rows_[i]), phi[i],
-                                            [](double u, const Trace& trace) { return u < trace.at; });
+      const Trace* last = history_.data() + rows_[i];
+      const Trace* after = upper_bound(first, last, phi[i], [](double u, const Trace& trace) { return u < trace.at; });
       const Trace& trace = after > first ? after[-1] : *first;
       const double v = trace.rate > 0 ? trace.from + trace.rate * (phi[i] - trace.at) : trace.from;
-      phi[i - 1] = std::min(std::max(v, lower[i - 1]), upper[i - 1]);
+      phi[i - 1] = min(max(v, lower[i - 1]), upper[i - 1]);
     }
     return true;
   }
 
-  std::size_t pieces() const { return history_.size(); }
+  size_t pieces() const { return history_.size(); }
   bool exact() const { return merged_ == 0; }
 
  private:
@@ -118,13 +120,13 @@ class Recursion {
     double at, from, rate;
   };
   const Problem& p_;
-  std::vector<Quadratic> values_, costs_;  // V_i to end_; the cost of the next node
-  std::vector<Image> images_;              // W_{i+1} to images_end_
+  Array<Quadratic> values_, costs_;  // V_i to end_; the cost of the next node
+  Array<Image> images_;              // W_{i+1} to images_end_
   double end_ = 0, images_end_ = 0;
-  std::size_t merged_ = 0;
-  std::vector<Trace> history_;  // of all W, row after row
-  std::vector<std::size_t> rows_;
-  std::vector<double> rest_;  // (n,) sum of d_j / lam_j over the intervals from i on
+  size_t merged_ = 0;
+  Array<Trace> history_;  // of all W, row after row
+  Array<size_t> rows_;
+  Array<double> rest_;  // (n,) sum of d_j / lam_j over the intervals from i on
 
   // ---- min over v
 
@@ -139,7 +141,7 @@ class Recursion {
     }
   };
 
-  void emit(const Cursor& cursor, double v, double value, double curvature, double rate, double length) {
+  SDTW_CALLED void emit(const Cursor& cursor, double v, double value, double curvature, double rate, double length) {
     if (!(length > 0)) return;
     const double u = v + cursor.w;
     images_.push_back({{u, value + cursor.penalty.value(cursor.w), cursor.slope, curvature}, v, rate});
@@ -151,10 +153,10 @@ class Recursion {
       emit(cursor, v, value, 0, 0, cursor.h->to - cursor.w), cursor.w = cursor.h->to;
   }
   // V's slope rises to `high` at v: a kink, or an end of its domain.
-  void upright(Cursor& cursor, double v, double value, double high) {
+  SDTW_CALLED void upright(Cursor& cursor, double v, double value, double high) {
     while (cursor.slope < high) {
       if (cursor.h->flat()) flats(cursor, v, value);
-      const double next = std::min(high, cursor.h->high);
+      const double next = min(high, cursor.h->high);
       if (!cursor.h->upright()) {
         const double length = next == cursor.h->high ? cursor.h->to - cursor.w : (next - cursor.slope) / cursor.h->curvature;
         emit(cursor, v, value, cursor.h->curvature, 0, length);
@@ -164,7 +166,7 @@ class Recursion {
     }
   }
   // V's slope rises along a piece of it, from its start to the argument `to`.
-  void along(Cursor& cursor, const Quadratic& piece, double to) {
+  SDTW_CALLED void along(Cursor& cursor, const Quadratic& piece, double to) {
     const double high = piece.slope_at(to);
     if (!(high > cursor.slope)) {  // flat
       emit(cursor, piece.at, piece.value, 0, 1, to - piece.at);
@@ -173,8 +175,8 @@ class Recursion {
     double v = piece.at;
     while (cursor.slope < high) {
       if (cursor.h->flat()) flats(cursor, v, piece.value_at(v));
-      const double next = std::min(high, cursor.h->high), k = cursor.h->curvature, c = piece.curvature;
-      const double end = next == high ? to : std::min(to, piece.at + (next - piece.slope) / c);
+      const double next = min(high, cursor.h->high), k = cursor.h->curvature, c = piece.curvature;
+      const double end = next == high ? to : min(to, piece.at + (next - piece.slope) / c);
       if (cursor.h->upright()) emit(cursor, v, piece.value_at(v), c, 1, end - v);
       else {
         const double length = next == cursor.h->high ? cursor.h->to - cursor.w : (next - cursor.slope) / k;
@@ -192,11 +194,11 @@ class Recursion {
     cursor.w = cursor.h->from;
   }
 
-  void minimise(const Penalty& penalty) {
+  SDTW_CALLED void minimise(const Penalty& penalty) {
     images_.clear();
-    const std::size_t count = values_.size();
-    for (std::size_t j = 0; j < count;) {
-      const std::size_t first = images_.size();
+    const size_t count = values_.size();
+    for (size_t j = 0; j < count;) {
+      const size_t first = images_.size();
       const double earlier_end = images_end_;
       Cursor cursor(penalty, j == 0 ? -kInfinity : values_[j].slope);
       if (j == 0) upright(cursor, values_[0].at, values_[0].value, values_[0].slope);
@@ -224,15 +226,15 @@ class Recursion {
   }
 
   // images_[first ..] is another run, the ones before end at `earlier_end`: keep the lower of both where both are.
-  void join(std::size_t first, double earlier_end) {
-    std::size_t e = first - 1, r = first;
+  SDTW_CALLED void join(size_t first, double earlier_end) {
+    size_t e = first - 1, r = first;
     while (e > 0 && images_[e].at > images_[first].at) --e;
-    const double stop = std::min(earlier_end, images_end_);
-    double u = std::max(images_[e].at, images_[first].at), crossing = kInfinity;
+    const double stop = min(earlier_end, images_end_);
+    double u = max(images_[e].at, images_[first].at), crossing = kInfinity;
     while (u <= stop) {
       const double next_e = e + 1 < first ? images_[e + 1].at : stop;
       const double next_r = r + 1 < images_.size() ? images_[r + 1].at : stop;
-      const double next = std::min(std::min(next_e, next_r), stop);
+      const double next = min(min(next_e, next_r), stop);
       if (images_[e].value_at(next) > images_[r].value_at(next)) {
         crossing = u + first_crossing(images_[e], images_[r], u, next - u);
         break;
@@ -251,7 +253,7 @@ class Recursion {
       crossing = stop;
     }
     const Image start = images_[r].from_here_on(crossing);
-    std::size_t kept = first;
+    size_t kept = first;
     while (kept > 0 && images_[kept - 1].at >= crossing) --kept;
     images_[kept++] = start;
     images_.erase(images_.begin() + kept, images_.begin() + r + 1);
@@ -261,16 +263,16 @@ class Recursion {
     const double value = a.value_at(u) - b.value_at(u);
     if (!(value < 0)) return 0;
     const double slope = a.slope_at(u) - b.slope_at(u), half = (a.curvature - b.curvature) / 2;
-    const double root = std::sqrt(std::max(slope * slope - 4 * half * value, 0.0));
+    const double root = sqrt(max(slope * slope - 4 * half * value, 0.0));
     const double offset = -2 * value / (slope + root);
-    return offset >= 0 ? std::min(offset, length) : length;
+    return offset >= 0 ? min(offset, length) : length;
   }
 
   // ---- V_{i+1} = W_{i+1} + cost of the node
 
-  void add(double from, double to) {
+  SDTW_CALLED void add(double from, double to) {
     values_.clear();
-    std::size_t w = 0, c = 0;
+    size_t w = 0, c = 0;
     while (w + 1 < images_.size() && images_[w + 1].at <= from) ++w;
     history_.push_back(trace(w));
     for (double u = from;;) {
@@ -280,26 +282,26 @@ class Recursion {
                          image.curvature + cost.curvature});
       const double next_w = w + 1 < images_.size() ? images_[w + 1].at : kInfinity;
       const double next_c = c + 1 < costs_.size() ? costs_[c + 1].at : kInfinity;
-      const double next = std::min(next_w, next_c);
+      const double next = min(next_w, next_c);
       if (!(next < to)) break;
       if (next <= u) values_.pop_back();  // an empty piece
       if (next_w <= next) history_.push_back(trace(++w));
       if (next_c <= next) ++c;
-      u = std::max(u, next);
+      u = max(u, next);
     }
     rows_.push_back(history_.size());
     end_ = to;
   }
-  Trace trace(std::size_t w) const { return {images_[w].at, images_[w].from, images_[w].rate}; }
+  Trace trace(size_t w) const { return {images_[w].at, images_[w].from, images_[w].rate}; }
 
-  double end_of(std::size_t j) const { return j + 1 < values_.size() ? values_[j + 1].at : end_; }
+  double end_of(size_t j) const { return j + 1 < values_.size() ? values_[j + 1].at : end_; }
   static double lowest(const Quadratic& q, double to) {
     if (q.slope >= 0) return q.at;
-    return q.curvature > 0 ? std::min(to, q.at - q.slope / q.curvature) : to;
+    return q.curvature > 0 ? min(to, q.at - q.slope / q.curvature) : to;
   }
   double best_end() const {
     double best = kInfinity, u = values_[0].at;
-    for (std::size_t j = 0; j < values_.size(); ++j) {
+    for (size_t j = 0; j < values_.size(); ++j) {
       const double candidate = lowest(values_[j], end_of(j)), value = values_[j].value_at(candidate);
       if (value < best) best = value, u = candidate;
     }
@@ -307,15 +309,15 @@ class Recursion {
   }
 
   // Pieces that one grain holds become one: convex, with the values of both ends.
-  void merge(double grain) {
-    std::size_t kept = 0;
-    for (std::size_t j = 0; j < values_.size();) {
-      const std::size_t first = j;
+  SDTW_CALLED void merge(double grain) {
+    size_t kept = 0;
+    for (size_t j = 0; j < values_.size();) {
+      const size_t first = j;
       Quadratic piece = values_[first];
       for (++j; j < values_.size() && end_of(j) - piece.at < grain;) ++j;
       const double to = end_of(j - 1), length = to - piece.at;
       if (j > first + 1 && length > 0) {
-        piece.curvature = std::max((values_[j - 1].slope_at(to) - piece.slope) / length, 0.0);
+        piece.curvature = max((values_[j - 1].slope_at(to) - piece.slope) / length, 0.0);
         piece.slope = (values_[j - 1].value_at(to) - piece.value) / length - piece.curvature * length / 2;
         merged_ += j - first - 1;
       }
@@ -334,16 +336,16 @@ class Recursion {
   // The least that squared slopes cost from [from, to] in row i to the end, by Cauchy and Schwarz.
   double rest(Index i, double from, double to) const {
     const double drift = p_.target * (p_.t[p_.n - 1] - p_.t[i]);
-    const double gap = std::max(std::max(p_.lower[p_.n - 1] - drift - to, from + drift - p_.upper[p_.n - 1]), 0.0);
+    const double gap = max(max(p_.lower[p_.n - 1] - drift - to, from + drift - p_.upper[p_.n - 1]), 0.0);
     return gap > 0 ? gap * gap / rest_[i] : 0;
   }
   // Take away pieces at both ends that no path as cheap as `ceiling` passes.
-  void prune(Index i, double ceiling) {
-    const auto hopeless = [&](std::size_t j) {
+  SDTW_CALLED void prune(Index i, double ceiling) {
+    const auto hopeless = [&](size_t j) {
       const double to = end_of(j);
       return values_[j].value_at(lowest(values_[j], to)) + rest(i, values_[j].at, to) > ceiling;
     };
-    std::size_t first = 0, after = values_.size();
+    size_t first = 0, after = values_.size();
     while (first < after && hopeless(first)) ++first;
     if (first == after) return;  // by rounding
     while (hopeless(after - 1)) --after;

@@ -19,65 +19,71 @@ inline double objective(const Problem& p, const double* phi) {
 // `candidates` places and linear between them.
 class Coarse {
  public:
-  template <class Nodes> Coarse(const Problem& p, const Nodes& nodes, Index candidates) : fine_(p), p_(p) {
-    const Index rows = std::min(p.n, candidates);
+  template <class Nodes>
+  Coarse(const Problem& p, const Nodes& nodes, Index candidates)
+      : fine_(p), p_(p), pick_(p.memory), first_(p.memory), t_(p.memory), lower_(p.memory), upper_(p.memory),
+        reg_(p.memory), slope_lower_(p.memory), slope_upper_(p.memory), values_(p.memory) {
+    const Index rows = min(p.n, candidates);
     for (Index a = 0; a < rows; ++a) pick_.push_back(rows > 1 ? a * (p.n - 1) / (rows - 1) : 0);
+    double least = kInfinity, most = -kInfinity;
     for (Index a = 0; a < rows; ++a) {
       t_.push_back(p.t[pick_[a]]), lower_.push_back(p.lower[pick_[a]]), upper_.push_back(p.upper[pick_[a]]);
+      least = min(least, lower_[a]), most = max(most, upper_[a]);
       if (a + 1 < rows) add_interval(pick_[a], pick_[a + 1]);
     }
     p_.n = rows, p_.t = t_.data(), p_.lower = lower_.data(), p_.upper = upper_.data();
     p_.reg = reg_.data(), p_.slope_lower = slope_lower_.data(), p_.slope_upper = slope_upper_.data();
-    const double width =
-        *std::max_element(upper_.begin(), upper_.end()) - *std::min_element(lower_.begin(), lower_.end());
-    spacing_ = std::max(width, 1e-6 * p.tx[p.nx - 1]) / double(candidates - 1);
-    values_.resize(rows);
+    spacing_ = max(most - least, 1e-6 * p.tx[p.nx - 1]) / double(candidates - 1);
+    first_.push_back(0);
+    for (Index a = 0; a < rows; ++a)
+      first_.push_back(first_[a] + max(Index(ceil((upper_[a] - lower_[a]) / spacing_)), Index(1)) + 1);
+    values_.assign(first_[rows], 0.0);
     for (Index a = 0; a < rows; ++a) {
-      const Index count = std::max(Index(std::ceil((upper_[a] - lower_[a]) / spacing_)), Index(1)) + 1;
-      values_[a].assign(count, 0.0);
       const Index from = a > 0 ? (pick_[a - 1] + pick_[a]) / 2 + 1 : 0;
       const Index to = a + 1 < rows ? (pick_[a] + pick_[a + 1]) / 2 : p.n - 1;
       for (Index i = from; i <= to; ++i)
-        nodes.sample(i, lower_[a] + p.target * (p.t[i] - t_[a]), gap(a), count, values_[a].data());
+        nodes.sample(i, lower_[a] + p.target * (p.t[i] - t_[a]), gap(a), count(a), &values_[first_[a]]);
     }
   }
   double spacing() const { return spacing_; }
 
-  void pieces(Index a, double from, double to, std::vector<Quadratic>& out) const {
+  void pieces(Index a, double from, double to, Array<Quadratic>& out) const {
     out.clear();
-    const std::vector<double>& values = values_[a];
+    const double* values = &values_[first_[a]];
     const double step = gap(a);
-    Index k = step > 0 ? std::min(Index((from - lower_[a]) / step), Index(values.size()) - 2) : 0;
+    Index k = step > 0 ? max(min(Index((from - lower_[a]) / step), count(a) - 2), Index(0)) : 0;
     for (double at = from;;) {
       const double here = lower_[a] + double(k) * step, slope = step > 0 ? (values[k + 1] - values[k]) / step : 0;
       out.push_back({at, values[k] + (at - here) * slope, slope, 0});
       at = lower_[a] + double(++k) * step;
-      if (k + 1 >= Index(values.size()) || at >= to) break;
+      if (k + 1 >= count(a) || at >= to) break;
     }
   }
 
   // OUT phi (n,)
   void path(double* phi) const {
-    std::vector<double> coarse(p_.n);
+    const Scope scope(p_.memory);
+    Array<double> coarse(p_.n, p_.memory);
     if (!Recursion(p_).run(*this, p_.lower, p_.upper, kInfinity, 0, coarse.data()))
       for (Index a = 0; a < p_.n; ++a) coarse[a] = (lower_[a] + upper_[a]) / 2;
     for (Index i = 0, a = 0; i < fine_.n; ++i) {
       while (a + 2 < p_.n && pick_[a + 1] <= i) ++a;
-      const Index b = std::min(a + 1, p_.n - 1);
+      const Index b = min(a + 1, p_.n - 1);
       const double part = b > a ? (fine_.t[i] - t_[a]) / (t_[b] - t_[a]) : 0;
-      phi[i] = std::min(std::max((1 - part) * coarse[a] + part * coarse[b], fine_.lower[i]), fine_.upper[i]);
+      phi[i] = min(max((1 - part) * coarse[a] + part * coarse[b], fine_.lower[i]), fine_.upper[i]);
     }
   }
 
  private:
   const Problem& fine_;
   Problem p_;  // n, t, bounds and reg of the rows picked
-  std::vector<Index> pick_;
-  std::vector<double> t_, lower_, upper_, reg_, slope_lower_, slope_upper_;
-  std::vector<std::vector<double>> values_;
+  Array<Index> pick_, first_;
+  Array<double> t_, lower_, upper_, reg_, slope_lower_, slope_upper_;
+  Array<double> values_;  // of row a from first_[a] on
   double spacing_;
 
-  double gap(Index a) const { return (upper_[a] - lower_[a]) / double(values_[a].size() - 1); }
+  Index count(Index a) const { return first_[a + 1] - first_[a]; }
+  double gap(Index a) const { return (upper_[a] - lower_[a]) / double(count(a) - 1); }
   void add_interval(Index from, Index to) {
     const double duration = fine_.t[to] - fine_.t[from];
     double resistance = 0, least = 0, most = 0;
@@ -94,7 +100,8 @@ enum Found { kNowhere = 0, kSomewhere = 1, kEverywhere = 2 };
 
 class Search {
  public:
-  explicit Search(const Problem& p) : p_(p), lower_(p.n), upper_(p.n), trial_(p.n) {}
+  explicit Search(const Problem& p)
+      : p_(p), lower_(p.n, p.memory), upper_(p.n, p.memory), trial_(p.n, p.memory) {}
 
   // OUT phi (n,). candidates 0: everywhere.
   template <class Nodes> Found run(Nodes& nodes, Index candidates, double* phi) {
@@ -106,7 +113,7 @@ class Search {
       const Found found = follow(recursion, nodes, coarse.spacing(), candidates > 1 ? kEnough * p_.n : 0, phi);
       if (candidates > 1 || found != kSomewhere) return found;
       ceiling = objective(p_, phi);
-      ceiling += 1e-9 * std::fabs(ceiling);
+      ceiling += 1e-9 * fabs(ceiling);
     }
     return recursion.run(nodes, p_.lower, p_.upper, ceiling, 0, phi) ? kEverywhere : kNowhere;
   }
@@ -120,7 +127,7 @@ class Search {
   static constexpr double kNarrowest = 1e-12;   // share of the time axis
   static constexpr int kMoves = 32;             // of one corridor
   const Problem& p_;
-  std::vector<double> lower_, upper_, trial_;
+  Array<double> lower_, upper_, trial_;
 
   // From a feasible or an almost feasible path, in corridors of this half-width at first.
   template <class Nodes>
@@ -131,11 +138,12 @@ class Search {
     for (int moves = 0;;) {
       bool everywhere = true;
       for (Index i = 0; i < p_.n; ++i) {
-        lower_[i] = std::max(p_.lower[i], phi[i] - half_width), upper_[i] = std::min(p_.upper[i], phi[i] + half_width);
+        lower_[i] = max(p_.lower[i], phi[i] - half_width), upper_[i] = min(p_.upper[i], phi[i] + half_width);
         everywhere = everywhere && lower_[i] == p_.lower[i] && upper_[i] == p_.upper[i];
       }
-      const double grain = std::min(2 * half_width / kGrains, duration / double(p_.nx) / kGrainsASegment);
+      const double grain = min(2 * half_width / kGrains, duration / double(p_.nx) / kGrainsASegment);
       const bool found = recursion.run(nodes, lower_.data(), upper_.data(), kInfinity, grain, trial_.data());
+      if (exhausted(p_.memory)) return kNowhere;
       if (!found && (feasible || everywhere)) return feasible ? kSomewhere : kNowhere;  // the former by rounding alone
       if (!found) {  // the coarse path breaks slope bounds
         half_width *= 2;
@@ -143,7 +151,10 @@ class Search {
       }
       const double value = objective(p_, trial_.data());
       const bool better = value < best;
-      if (better || !feasible) std::copy(trial_.begin(), trial_.end(), phi), best = value;
+      if (better || !feasible) {
+        for (Index i = 0; i < p_.n; ++i) phi[i] = trial_[i];
+        best = value;
+      }
       feasible = true;
       if (everywhere && recursion.exact()) return kEverywhere;
       if (better && touches(phi) && ++moves < kMoves) continue;
