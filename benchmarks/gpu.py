@@ -19,6 +19,7 @@ import sdtwkit
 from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 GAMMA = 0.1
+REG = 0.1
 COMMAND = "python -m benchmarks.gpu --markdown doc/gpu.md"
 
 
@@ -64,6 +65,11 @@ ROWS = [
         for what in ("value", "gradient")
     ),
     Row("CTC: Hessian product", 64, 1000, 100, 32, "float32"),
+    *(
+        Row(f"warp: {what}", B, n, n, d, "float64")
+        for B, n, d in ((4096, 50, 2), (1024, 100, 1), (1024, 100, 64), (256, 300, 12), (1, 300, 12))
+        for what in ("solution", "gradients")
+    ),
 ]
 PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
 
@@ -94,7 +100,7 @@ def device():
 def ours(cupy, row):
     """The call that a row measures."""
     if row.family != "alignment":
-        return {"chain": our_chain, "CTC": our_ctc}[row.family](cupy, row)
+        return {"chain": our_chain, "CTC": our_ctc, "warp": our_warp}[row.family](cupy, row)
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
     if row.d == 0:
@@ -121,6 +127,15 @@ def our_chain(cupy, row):
     if row.what == "chain: gradient":
         return lambda: dp.value_and_grad(theta)
     return lambda: dp.hvp(theta, theta)
+
+
+def our_warp(cupy, row):
+    rng = np.random.default_rng(0)
+    x, y = (cupy.asarray(rng.random((row.B, k, row.d)).astype(row.dtype)) for k in (row.n, row.m))
+    if row.what == "warp: solution":
+        return lambda: sdtwkit.dec_dtw(x, y, REG)
+    warps = sdtwkit.dec_dtw(x, y, REG)
+    return lambda: warps.vjp(warps.values)
 
 
 def transcripts(row):
@@ -176,7 +191,7 @@ def theirs(peer, row):
 def cells(row):
     """Cells of the tables; moves of chains, states of CTC."""
     pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
-    return pairs * row.n * {"alignment": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1}[row.family]
+    return pairs * row.n * {"alignment": row.m, "warp": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1}[row.family]
 
 
 def traffic(row):

@@ -190,9 +190,11 @@ def beside(array, like):
         return namespace(like).asarray(array)
 
 
-def on_host(array):
-    """`array` as NumPy's; that of a device is waited for."""
-    return array.get() if on_device(array) else array
+def on_host(value):
+    """An array, or a list of arrays, as NumPy's; those of a device are waited for."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(on_host, value))
+    return value.get() if on_device(value) else value
 
 
 def stacked(arrays):

@@ -592,9 +592,12 @@ def info():
 
 # ---- continuous warps
 
-WARP_LOSSES = _warps.SHAPES
 WARP_NOWHERE, WARP_EVERYWHERE = _warps.NOWHERE, _warps.EVERYWHERE
-# What holds a node, and what joins two, by the kernels' numbers.
-WARP_NODE_NAMES = ("", "knot", "root", "lower", "upper", "both")
-WARP_SLOPE_NAMES = ("", "slope_lower", "slope_upper", "slope_target")
 warp_kernel = _warps.Warp
+
+
+def warps_on_device(x, y, frames, which, starts, size, n_values):
+    """The pairs of two Series of CuPy arrays, solved; see _cuda/warp.py."""
+    from ._cuda import warp
+
+    return warp.Warps(x, y, frames, which, starts, size, n_values)

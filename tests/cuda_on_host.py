@@ -274,8 +274,8 @@ def cupy_on(*hosts):
 
     class RawModule:
         def __init__(self, *, code, options):
-            assert options == kernels.OPTIONS
             self.host = next(host for host in hosts if code.startswith(host.text))
+            assert options == self.host.file.options
             entries = code[len(self.host.text) :]
             self.names = dict(
                 re.findall(r'extern "C" __global__ \S+ .*? (\w+)\(const .*? a\) \{ (.*)\(a\); \}\n', entries)

@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit._cuda import alignment, chain, ctc, kernels
+from sdtwkit._cuda import alignment, chain, ctc, kernels, warp
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -29,12 +29,12 @@ ALL_OPERATORS = [name for names in alignment.OPERATORS.values() for name, _ in n
 OPTIONS = (*kernels.OPTIONS, "-ftz=true", "--device-as-default-execution-space", "--ptxas-options=-v")
 
 
-def compile_text(text, architecture):
+def compile_text(text, architecture, options=()):
     """The log of compiling to machine code."""
     program = nvrtc.createProgram(text, "kernels.cu", (), ())
     try:
         try:
-            nvrtc.compileProgram(program, (*OPTIONS, f"-arch=sm_{architecture}"))
+            nvrtc.compileProgram(program, (*OPTIONS, *options, f"-arch=sm_{architecture}"))
         except nvrtc.NVRTCError:
             raise AssertionError(nvrtc.getProgramLog(program)) from None
         assert nvrtc.getCUBIN(program)
@@ -88,6 +88,15 @@ def test_other_kernels(architecture, family):
         if os.environ.get("SDTWKIT_COMPILE") != "all":  # for each architecture its share
             names = names[(ARCHITECTURES.index(architecture) + k) % len(ARCHITECTURES) :: len(ARCHITECTURES)]
         check(names, architecture, family.FILE)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_for_warps(architecture):
+    (names,) = warp.libraries().values()
+    log = compile_text(warp.FILE.program(names), architecture, warp.FILE.options[len(kernels.OPTIONS) :])
+    assert len(spills(log)) >= len(names)  # functions that are called report, too
+    assert not any(spills(log)), log
+    assert not re.search(r"\(\d+\): warning", log), log
 
 
 def test_spills_are_noticed():

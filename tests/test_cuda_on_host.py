@@ -254,7 +254,6 @@ class Mine:
         (lambda C, xp: sdtwkit.cdist_soft_dtw(C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw(C, C.get()), "y is no CuPy array, the arrays it belongs to are CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw_hvp(C, C, C.get()), "dx is no CuPy array"),
-        (lambda C, xp: sdtwkit.dec_dtw(C, C), "dec_dtw is not available for CuPy arrays"),
         (lambda C, xp: AlignmentDP().hvp(C, np.ones(C.shape)), "direction is no CuPy array"),
         (lambda C, xp: AlignmentDP().hvp(C.get(), C), "direction is a CuPy array"),
         (lambda C, xp: AlignmentDP(window=xp.asarray(np.ones(C.shape, bool))).value(C.get()), "window is a CuPy array"),

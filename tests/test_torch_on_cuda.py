@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sdtwkit._cuda import alignment
+from sdtwkit._cuda import alignment, warp
 
 torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
 if torch:
     import sdtwkit.torch
-    from sdtwkit.torch import SoftAlignment, SoftDTWLoss
+    from sdtwkit.torch import DecDTW, SoftAlignment, SoftDTWLoss
 
 HERE = torch.device("cpu")
 OPTIONS = {
@@ -30,16 +30,17 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
+def hosts(tmp_path_factory):
     if shutil.which("g++") is None or sys.platform != "linux":
         pytest.skip("compiles the CUDA sources with g++ on Linux")
-    return cuda_on_host.Host(alignment.FILE, alignment.libraries(), tmp_path_factory.mktemp("kernels"))
+    folder = tmp_path_factory.mktemp("kernels")
+    return [cuda_on_host.Host(family.FILE, family.libraries(), folder) for family in (alignment, warp)]
 
 
 @pytest.fixture
-def taken_for_cuda(monkeypatch, host):
+def taken_for_cuda(monkeypatch, hosts):
     """Tensors with axes count as tensors on a device; -> (cupy, (device, stream) that were made current)."""
-    cupy = cuda_on_host.install(monkeypatch, host)
+    cupy = cuda_on_host.install(monkeypatch, *hosts)
     stream = types.SimpleNamespace(cuda_stream=1234)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
     monkeypatch.setattr(sdtwkit.torch, "_on_cuda", lambda tensor: tensor.ndim > 0)
@@ -93,6 +94,23 @@ def test_an_alignment_of_tensors_taken_for_a_device(request, rng):
     expected = alignments(x, y)
     request.getfixturevalue("taken_for_cuda")
     same(alignments(x, y), expected)
+
+
+def warps(x, y):
+    """phi and its derivatives, by the weight and the bounds, too."""
+    reg, slope = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.1, 0.3))
+    lower = torch.linspace(-0.2, 0.5, 5, dtype=torch.float64, device=x.device, requires_grad=True)
+    phi = DecDTW(reg, band=(lower, lower.detach() + 1), slope_bounds=(slope, 3.0))(x, y, x_lengths=torch.tensor([7, 5]))
+    wanted = [x, y, reg, slope, lower]
+    return [tensor.detach().cpu().numpy() for tensor in (phi, *torch.autograd.grad((phi**2).sum(), wanted))]
+
+
+def test_warps_of_tensors_taken_for_a_device(request, rng):
+    x, y = series(rng)
+    expected = warps(x, y)
+    request.getfixturevalue("taken_for_cuda")
+    same(warps(x, y), expected)
+    assert set(cuda_on_host.Stream.entered) == {(0, 1234)}
 
 
 def test_memory_is_shared(taken_for_cuda):
@@ -184,3 +202,9 @@ def test_compiled(device, rng):
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     gradients = [torch.autograd.grad(one(x, y), x)[0] for one in (compiled, loss)]
     assert_allclose(*(gradient.cpu() for gradient in gradients), atol=1e-12)
+
+
+@pytest.mark.gpu
+def test_warps(device):
+    expected, found = (warps(*series(np.random.default_rng(0), where)) for where in (torch.device("cpu"), device))
+    same(found, expected)

@@ -206,9 +206,9 @@ def test_multipliers_are_derivatives_of_the_minimum(rng):
 
 
 def test_what_is_no_kkt_point_warns(monkeypatch):
-    from sdtwkit import warping
+    from sdtwkit import _warp_pairs
 
-    monkeypatch.setattr(warping, "_RESIDUAL", -1.0)
+    monkeypatch.setattr(_warp_pairs, "_RESIDUAL", -1.0)
     with pytest.warns(RuntimeWarning, match="misses the conditions of optimality"):
         dec_dtw([0.0, 1.0, 0.0], [0.0, 0.5, 1.0, 0.0])
 

@@ -23,10 +23,12 @@ class KernelFile:
     file : name of the file in _kernels/cuda.
     threads, blocks : how many threads a block has at most, and how many blocks a multiprocessor shall have room for:
         few enough to leave each thread as many registers as it wants.
+    options : for NVRTC, beside those that all have.
     """
 
-    def __init__(self, file, threads, blocks):
+    def __init__(self, file, threads, blocks, options=()):
         self.file, self.threads, self.blocks = file, threads, blocks
+        self.options = (*OPTIONS, *options)
         self.compiled = {}
 
     @functools.cached_property
@@ -70,7 +72,7 @@ class KernelFile:
         if names not in self.compiled:
             import cupy
 
-            module = cupy.RawModule(code=self.program(names), options=OPTIONS)
+            module = cupy.RawModule(code=self.program(names), options=self.options)
             self.compiled[names] = {name: module.get_function(identifier(name)) for name in names}
         return self.compiled[names]
 

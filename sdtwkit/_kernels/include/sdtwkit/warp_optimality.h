@@ -25,7 +25,7 @@ class Optimality {
 
   // IN phi (n,); IN bound_lower, bound_upper (n,): the user's bounds of phi, not tightened by those of the slope.
   // What is closer to phi than `tolerance` holds it.
-  void examine(const double* phi, const double* bound_lower, const double* bound_upper, double tolerance) {
+  SDTW_CALLED void examine(const double* phi, const double* bound_lower, const double* bound_upper, double tolerance) {
     if (Lanes::lead()) clear(tolerance);
     Lanes::meet();
     for (Index i = Lanes::first(); i < p_.n; i += Lanes::stride()) {
@@ -186,7 +186,7 @@ class Optimality {
     if (at_upper) s.high = kInfinity, s.low = at_lower ? -kInfinity : s.left;
     held_[i] = at_lower && at_upper ? kPinned : at_lower ? kAtLower : at_upper ? kAtUpper : kKnot;
   }
-  void describe_interval(Index j) {
+  SDTW_CALLED void describe_interval(Index j) {
     const double d = p_.step(j), rise = phi_[j + 1] - phi_[j], lam = p_.reg[j];
     const bool target = p_.reg_loss.shape == kAbsolute && near(rise, p_.target * d);
     const double excess = target ? 0 : drift(j), curvature = lam / d * p_.reg_loss.curvature(excess);
@@ -201,7 +201,7 @@ class Optimality {
 
   // The chain: sums that can be reached from the left, then choices from the right. The scale of the forces is that of
   // the largest one, chosen or on a side, but not below a millionth of what would move phi from one end to the other.
-  void sum_up() {
+  SDTW_CALLED void sum_up() {
     const double least_move = 1e-6 * p_.tx[p_.nx - 1];
     for (const Set& s : nodes_)
       scale_ = max(max(scale_, least_move * s.right_curvature), max(fabs(s.left), fabs(s.right)));
@@ -234,7 +234,7 @@ class Optimality {
   }
 
   // Rows whose multiplier vanishes are active by chance alone: they hold nothing that anything else does.
-  void name_rows() {
+  SDTW_CALLED void name_rows() {
     const double least = 1e-9 * scale_;
     for (Index i = Lanes::first(); i < p_.n; i += Lanes::stride()) {
       const Set& s = nodes_[i];
@@ -285,7 +285,7 @@ class Optimality {
   }
   // LDL' of the blocks. A pivot that vanishes belongs to a direction in which nothing resists: a row with a vanishing
   // multiplier takes hold of it, if there is one (false: the blocks are others then), and else it stays.
-  bool factor() {
+  SDTW_CALLED bool factor() {
     blocks_.clear();
     double largest = 0;
     for (double curvature : curvature_) largest = max(largest, curvature);
@@ -313,7 +313,7 @@ class Optimality {
     return true;
   }
   // OUT u (n,), which in between holds what has been eliminated, at the first node of each block.
-  void solve(const double* right_side, double* u) const {
+  SDTW_CALLED void solve(const double* right_side, double* u) const {
     double before = 0;
     for (size_t b = 0; b < blocks_.size(); ++b) {
       const Block& block = blocks_[b];

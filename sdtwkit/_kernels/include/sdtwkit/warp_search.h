@@ -8,7 +8,7 @@
 namespace sdtw {
 namespace warp {
 
-inline double objective(const Problem& p, const double* phi) {
+SDTW_CALLED double objective(const Problem& p, const double* phi) {
   double sum = 0;
   for (Index i = 0; i < p.n; ++i) sum += node_at(p, i, phi[i], 0).value;
   for (Index j = 0; j + 1 < p.n; ++j) sum += p.penalty(j, phi[j + 1] - phi[j]);
@@ -20,7 +20,7 @@ inline double objective(const Problem& p, const double* phi) {
 class Coarse {
  public:
   template <class Nodes>
-  Coarse(const Problem& p, const Nodes& nodes, Index candidates)
+  SDTW_CALLED Coarse(const Problem& p, const Nodes& nodes, Index candidates)
       : fine_(p), p_(p), pick_(p.memory), first_(p.memory), t_(p.memory), lower_(p.memory), upper_(p.memory),
         reg_(p.memory), slope_lower_(p.memory), slope_upper_(p.memory), values_(p.memory) {
     const Index rows = min(p.n, candidates);
@@ -61,7 +61,7 @@ class Coarse {
   }
 
   // OUT phi (n,)
-  void path(double* phi) const {
+  SDTW_CALLED void path(double* phi) const {
     const Scope scope(p_.memory);
     Array<double> coarse(p_.n, p_.memory);
     if (!Recursion(p_).run(*this, p_.lower, p_.upper, kInfinity, 0, coarse.data()))
@@ -131,7 +131,7 @@ class Search {
 
   // From a feasible or an almost feasible path, in corridors of this half-width at first.
   template <class Nodes>
-  Found follow(Recursion& recursion, Nodes& nodes, double half_width, Index enough, double* phi) {
+  SDTW_CALLED Found follow(Recursion& recursion, Nodes& nodes, double half_width, Index enough, double* phi) {
     bool feasible = false, widening = true;
     double best = kInfinity;
     const double duration = p_.tx[p_.nx - 1];
