@@ -30,7 +30,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "_templates", "auto_examples/**/*.ipynb"]
+exclude_patterns = ["_build", "_static", "_templates", "auto_examples/**/*.ipynb"]
 templates_path = ["_templates"]
 default_role = "autolink"  # a name in single backticks becomes a link where it is a public one
 
@@ -46,6 +46,9 @@ numpydoc_class_members_toctree = False
 html_theme = "pydata_sphinx_theme"
 html_title = "sdtwkit"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_sidebars = {page: [] for page in ("install", "quickstart", "errors", "references", "changelog")}
 html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 7,
@@ -113,7 +116,8 @@ def _plain_docstring(app, what, name, obj, options, lines):
 def _trim_examples(app, doctree):
     """A doctest ends with an empty line, which a reader need not see."""
     for block in doctree.findall(nodes.literal_block):
-        block[:] = [nodes.Text(block.astext().rstrip("\n"))]
+        block.rawsource = block.astext().rstrip("\n")
+        block[:] = [nodes.Text(block.rawsource)]
 
 
 def setup(app):
