@@ -128,7 +128,11 @@ class PySDTW(_Shim):
         self.use_cuda, self.gamma = use_cuda, gamma
         self.bandwidth, self.dist_func = bandwidth, dist_func
 
-    def forward(self, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self,
+        X: torch.Tensor | torch.nn.utils.rnn.PackedSequence,
+        Y: torch.Tensor | torch.nn.utils.rnn.PackedSequence,
+    ) -> torch.Tensor:
         (X, x_lengths), (Y, y_lengths) = _unpacked(X), _unpacked(Y)
         window = None
         if self.bandwidth:

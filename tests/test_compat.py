@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
+import sdtwkit
+
 torch = pytest.importorskip("torch", reason="the shims are torch modules")
 if torch:
     from sdtwkit.compat import MaghoumiSoftDTW, PySDTW, SoftDTWLossPyTorch
@@ -134,3 +136,29 @@ def test_the_table_of_weights_is_right(rng):
     theirs = variants.SDTW(gamma=0.7, global_step_weights=[a, b, c], normalization="N", backend="cpu_numba")(x, y)
     ours = SoftDTWLoss(0.7, step_weights=(b, c, a), normalize="n")(x, y)
     assert_allclose(ours.item(), theirs.item(), rtol=1e-5)
+
+
+def dtw_within(x, y, admissible):
+    """Soft-DTW of one pair within a mask, by the library."""
+    return sdtwkit.soft_dtw(x.detach().numpy(), y.detach().numpy(), gamma=0.5, window=admissible)
+
+
+@pytest.mark.parametrize("bandwidth", [2, 1.5])
+def test_a_band_of_samples_is_a_mask(bandwidth, rng):
+    x, y = series(rng, 7, 6)
+    i, j = np.ogrid[:7, :6]
+    expected = [dtw_within(*pair, np.abs(i - j) <= bandwidth) for pair in zip(x, y, strict=True)]
+    assert_allclose(MaghoumiSoftDTW(gamma=0.5, bandwidth=bandwidth)(x, y).detach().numpy(), expected)
+    assert not np.allclose(MaghoumiSoftDTW(gamma=0.5)(x, y).detach().numpy(), expected)
+
+
+def test_packed_sequences_have_each_their_own_band_along_the_diagonal(rng):
+    lengths = (7, 5, 3), (6, 6, 4)
+    x, y = ([torch.tensor(rng.normal(size=(n, 2))) for n in side] for side in lengths)
+    expected = []
+    for a, b in zip(x, y, strict=True):
+        n, m = len(a), len(b)
+        cells = [[abs(i * max(m / n, 1) - j * max(n / m, 1)) <= 2 for j in range(1, m + 1)] for i in range(1, n + 1)]
+        expected.append(dtw_within(a, b, np.array(cells)))
+    packed = (torch.nn.utils.rnn.pack_sequence(side, enforce_sorted=False) for side in (x, y))
+    assert_allclose(PySDTW(gamma=0.5, bandwidth=2)(*packed).numpy(), expected)

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import zipfile
 from importlib.resources import files
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sdtwkit.datasets import DATASETS, Chorale, load_bach_chorales, load_watch_exercises
+from sdtwkit.datasets import DATASETS, Chorale, _chorales, load_bach_chorales, load_watch_exercises
 from sdtwkit.datasets._packing import pack, unpack
 
 MOST_BYTES = 350_000
@@ -292,3 +293,24 @@ def test_extreme_samples_survive_packing():
 def test_samples_that_do_not_fit_are_refused(sample):
     with pytest.raises(ValueError, match="use larger steps"):
         pack([np.array([[sample]])], np.array([1.0]))
+
+
+def test_what_is_packed_comes_back_as_notes_and_chords():
+    """Two pieces in eighths: rests have pitch 0, only fermatas of the soprano count."""
+    voice = np.array([4, 2, 2]), np.array([60, 0, 62]), np.array([False, False, True])
+    low = np.array([8]), np.array([48]), np.array([True])
+    chords = np.array([4, 4]), np.array([0, 7]), np.array([0, 0])
+    keys = SimpleNamespace(sharps=1, mode="major"), SimpleNamespace(sharps=0, mode="minor")
+    pieces = [(1, "269", "One", keys[0], [voice, low, low, low], chords), (2, "347", "Two", keys[1], [low] * 4, None)]
+    one, two = _chorales.unpack(_chorales.pack(pieces))
+    assert (one.number, one.bwv, one.title, one.key, two.key) == (1, "269", "One", "G major", "a minor")
+    unit = 8 / one.duration  # in a quarter
+    assert_array_equal(one.pitches, [60, 48, 48, 48, 62])
+    assert_array_equal(one.onsets * unit, [0, 0, 0, 0, 6])
+    assert_array_equal(one.durations * unit, [4, 8, 8, 8, 2])
+    assert_array_equal(one.voices, [0, 1, 2, 3, 0])
+    assert_array_equal(one.fermatas * unit, [6])
+    assert_array_equal(one.chords.roots, [0, 7])
+    assert repr(one.chords) == "<Chords: 2>"
+    assert two.chords is None
+    assert_array_equal(two.fermatas, [0])

@@ -678,3 +678,33 @@ def test_measures_refuse_what_has_no_answer(measure):
 def test_perfect_rankings_score_one(measure):
     y = np.array([0, 0, 1, 1, 1])
     assert measure((y[:, None] != y).astype(float), y) == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda m, X: m.pairwise_distances(X, Y_lengths=[3]), ValueError, "Y_lengths is given, but Y is None"),
+        (lambda m, X: m.pair_distance([[0, 1]], lengths=[3]), ValueError, "lengths is given, but X is None"),
+        (lambda m, X: m.trajectories(X, X), ValueError, "single series"),
+        (lambda m, X: m.get_metric()(X, X), ValueError, "expected two single series"),
+        (lambda m, X: m.fit_labels(X, [0, 1, 0], validation=[0.5]), TypeError, "expected indices of series"),
+        (lambda m, X: m.fit_labels(X, [0, 1, 0], validation=[[0, 1]]), TypeError, r"validation has shape \(1, 2\)"),
+        (lambda m, X: m.fit_labels(X, [0, 1, 0], validation=[3]), ValueError, "indices beyond 0 to 2"),
+    ],
+)
+def test_forms_that_do_not_fit_are_refused(learner, call, error, message):
+    X, y = collection(lengths=(5, 6, 7))
+    fitted = learner.fit(*all_pairs(y), X=X)
+    with pytest.raises(error, match=message):
+        call(fitted, X)
+
+
+def test_validation_of_triplets_is_the_mean_hinge_over_same_and_different_pairs():
+    X, y = collection(noise=1.0)
+    pairs, signs = all_pairs(y)
+    metric = make("MahalanobisSoftDTW", loss="triplet", margin=3.0, max_iter=1)
+    metric.fit(pairs[:40], signs[:40], X=X, validation=(pairs[40:], signs[40:]))
+    per_sample = [d / (len(X[a]) + len(X[b])) * 2 for d, (a, b) in zip(metric.pair_distance(pairs), pairs, strict=True)]
+    same, different = (np.array(per_sample[40:])[signs[40:] == sign] for sign in (1, -1))
+    hinge = [max(0.0, 3.0 + a - b) for a in same for b in different]
+    assert_allclose(metric.validation_curve_, [np.mean(hinge)])
