@@ -567,7 +567,7 @@ def as_matrices(C, x_lengths=None, y_lengths=None, *, name="C", like=None, dtype
     """
     array = _read(C, name, device=True) if like is None else _read_beside(C, like.data, name)
     if like is not None and array.shape != like.shape:
-        raise ValueError(f"{name} has shape {array.shape}; expected {like.shape}, that of the costs it belongs to")
+        raise ValueError(f"{name} has shape {array.shape}; expected {like.shape}, that of what it belongs to")
     if not 2 <= array.ndim <= 3 or 0 in array.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected (n, m) or (B, n, m), at least 1 each")
     if dtype is None:
@@ -630,8 +630,20 @@ class Transcripts:
         return self.log_probs.dtype
 
 
-def as_transcripts(log_probs, input_lengths, blank, targets=None, target_lengths=None):
-    """log_probs (T, K) or (B, T, K), below +inf; targets (M,) or (B, M), labels below K other than the blank."""
+def as_transcripts(log_probs, input_lengths, blank, targets, target_lengths):
+    """What `as_frames` reads, and targets (M,) or (B, M): labels below K other than the blank."""
+    batch = as_frames(log_probs, input_lengths, blank)
+    B, _, K = batch.log_probs.shape
+    batch.targets, batch.lengths = _check_targets(targets, target_lengths, B, K, blank, batch.single)
+    arrays = {"targets": batch.targets, "input_lengths": batch.frames, "target_lengths": batch.lengths}
+    for name, array in arrays.items():
+        if on_device(array):  # those of the host will do beside log_probs of a device
+            check_one_place((batch.log_probs, array), ("log_probs", name))
+    return batch
+
+
+def as_frames(log_probs, input_lengths, blank):
+    """log_probs (T, K) or (B, T, K), below +inf, as Transcripts without targets."""
     array = _read(log_probs, "log_probs", device=True)
     if not 2 <= array.ndim <= 3 or 0 in array.shape:
         raise ValueError(f"log_probs has shape {array.shape}; expected (B, T, K) or (T, K), at least 1 each")
@@ -645,21 +657,14 @@ def as_transcripts(log_probs, input_lengths, blank, targets=None, target_lengths
         frames = _check_lengths(input_lengths, frames, single, "log_probs", "input_lengths", unit="frames")
     if not on_device(data) and not data.max() < np.inf:
         _check_log_probs(data, frames, single)
-    if targets is None:
-        return Transcripts(data, None, frames, None, single)
-    targets, lengths = _check_targets(targets, target_lengths, B, K, blank, single)
-    for array, name in ((targets, "targets"), (frames, "input_lengths"), (lengths, "target_lengths")):
-        if on_device(array):  # those of the host will do beside log_probs of a device
-            check_one_place((data, array), ("log_probs", name))
-    return Transcripts(data, targets, frames, lengths, single)
+    return Transcripts(data, None, frames, None, single)
 
 
 def as_transcript_direction(value, batch):
-    """A direction of the log-probabilities, (B, T, K) in their dtype."""
-    direction = _read_beside(value, batch.log_probs, "direction")
-    if direction.shape != batch.log_probs.shape[batch.single :]:
-        raise ValueError(f"direction has shape {direction.shape}; expected that of log_probs")
-    return _kernel_ready(direction.reshape(batch.log_probs.shape), batch.dtype)
+    """A direction of the log-probabilities, (B, T, K) in their dtype; finite in the frames."""
+    B, _, K = batch.log_probs.shape
+    like = Matrices(batch.log_probs, batch.frames, _equal(B, K), batch.single)
+    return as_matrices(value, name="direction", like=like).data
 
 
 def _check_log_probs(data, frames, single):
@@ -676,6 +681,8 @@ def _check_log_probs(data, frames, single):
 
 def _check_targets(targets, lengths, B, K, blank, single):
     array = targets if on_device(targets) else to_ndarray(targets, "targets")
+    if array.ndim == 0:
+        raise wrong_type(targets, "targets", "an array of integer labels")
     if array.ndim != 2 - single or (not single and len(array) != B):
         expected = "(M,)" if single else f"({B}, M)"
         raise ValueError(f"targets has shape {array.shape}; expected {expected}, label sequences of the samples")

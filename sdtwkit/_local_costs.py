@@ -17,13 +17,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from reprlib import repr as brief
 from typing import Any
 
 import numpy as np
 
 from ._arrays import on_device, product, transposed
 from ._typing import Array, CostLike
-from ._words import check_positive
+from ._words import check_positive, special
 
 
 class FusedCost(IntEnum):
@@ -489,7 +490,7 @@ COSTS = {
 
 
 class _Custom(Cost):
-    """A user's object behind the protocol: its results are checked for shape, and cast to the dtype of the series."""
+    """A user's object behind the protocol: its results are checked, and cast to the dtype of the series."""
 
     takes_batches = False
 
@@ -516,13 +517,24 @@ class _Custom(Cost):
     def _checked(self, method, result, shape, dtype):
         result = np.asarray(result)
         if result.shape != shape:
+            raise ValueError(f"{self._said(method)} an array of shape {result.shape}; expected {shape}")
+        if result.dtype.kind not in "biuf":
+            raise TypeError(f"{self._said(method)} an array of dtype {result.dtype}; expected real numbers")
+        right = result > -np.inf if method == "matrix" else np.isfinite(result)
+        if not right.all():
+            i, j = np.unravel_index(np.argmin(right), shape)
+            expected = "finite costs, or +inf to forbid a match" if method == "matrix" else "finite numbers"
             raise ValueError(
-                f"{method} of the cost, of type {type(self.user).__name__}, gave an array of shape {result.shape}; "
-                f"expected {shape}"
+                f"{self._said(method)} {special(result[i, j])} at row {i}, column {j}; expected {expected}"
             )
         return result.astype(dtype, copy=False)
 
+    def _said(self, method):
+        return f"{method} of the cost, of type {type(self.user).__name__}, gave"
+
     def _checked_pair(self, method, result, x, y):
+        if not isinstance(result, (tuple, list)) or len(result) != 2:
+            raise TypeError(f"{self._said(method)} {brief(result)}; expected a pair, of x and of y")
         gx, gy = result
         return self._checked(method, gx, x.shape, x.dtype), self._checked(method, gy, y.shape, y.dtype)
 

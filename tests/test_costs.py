@@ -519,6 +519,35 @@ def test_an_object_that_gives_a_wrong_shape_is_told():
         cost_matrix(p.x, p.y, Transposed())
 
 
+@pytest.mark.parametrize(
+    ("method", "value", "error", "match"),
+    [
+        ("matrix", np.nan, ValueError, "gave NaN at row 0, column 0; expected finite costs, or .inf to forbid a match"),
+        ("matrix", -np.inf, ValueError, "gave -inf at row 0, column 0"),
+        ("matrix", 1j, TypeError, "gave an array of dtype complex128; expected real numbers"),
+        ("matrix", "one", TypeError, "gave an array of dtype <U3; expected real numbers"),
+        ("jvp", np.inf, ValueError, "gave inf at row 0, column 0; expected finite numbers"),
+        ("vjp", 0.0, TypeError, "gave array.*; expected a pair, of x and of y"),
+    ],
+)
+def test_an_object_that_gives_no_costs_is_told(method, value, error, match):
+    p, user = problem("sqeuclidean"), Cubic()
+    setattr(user, method, lambda x, y, *rest: np.full((len(x), len(y)), value))
+    call = {
+        "matrix": lambda: cost_matrix(p.x, p.y, user),
+        "vjp": lambda: cost_vjp(p.x, p.y, p.G, user),
+        "jvp": lambda: cost_jvp(p.x, p.y, p.dx, p.dy, user),
+    }
+    with pytest.raises(error, match=f"{method} of the cost, of type Cubic, {match}"):
+        call[method]()
+
+
+def test_an_object_may_forbid_matches():
+    user = Cubic()
+    user.matrix = lambda x, y: np.full((len(x), len(y)), np.inf)
+    assert np.isposinf(cost_matrix([1.0, 2.0], [3.0], user)).all()
+
+
 def test_fused_costs_are_those_of_the_kernels():
     fused = {name: cost.fused for name, cost in COSTS.items() if cost.fused is not None}
     assert {name.upper() for name in fused} == {kernel.name for kernel in FusedCost}

@@ -273,7 +273,10 @@ def test_inputs_are_not_written_to_and_may_have_any_layout(rng):
         ),
         (lambda x: CTC().value(np.where(x == x[1, 2, 3], np.inf, x), [[1], [1]]), r"holds inf at frame 2, class 3"),
         (lambda x: CTC().decode(x, beam_width=0), "beam_width is 0; expected an integer >= 1"),
-        (lambda x: CTC().hvp(x, [[1], [1]], x[0]), r"direction has shape \(5, 4\)"),
+        (lambda x: CTC().value(x, None), "targets is None, of type NoneType; expected an array of integer labels"),
+        (lambda x: CTC().hvp(x, [[1], [1]], x[0]), r"direction has shape \(5, 4\); expected \(2, 5, 4\)"),
+        (lambda x: CTC().hvp(x, [[1], [1]], None), "direction is None, of type NoneType; expected an array of real"),
+        (lambda x: CTC().hvp(x, [[1], [1]], x * np.nan), r"direction\[0\] holds NaN at row 0, column 0"),
     ],
 )
 def test_wrong_arguments(call, message, rng):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .. import _arrays
+from .. import _arrays, _words
 from .._typing import Array, Lengths, Value
 from .alignment import AlignmentDP
 
@@ -115,5 +115,7 @@ def expected_area_loss(
     >>> bool(further < loss)
     True
     """
+    if not isinstance(dp, AlignmentDP):
+        raise _words.wrong_type(dp, "dp", "an AlignmentDP")
     loss, cotangent = area_loss(dp.marginals(C, x_lengths, y_lengths), Y, x_lengths=x_lengths, y_lengths=y_lengths)
     return loss, dp.marginals_vjp(C, cotangent, x_lengths, y_lengths)

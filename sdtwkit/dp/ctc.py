@@ -216,7 +216,7 @@ class CTC:
         (array([], dtype=int64), array([1]))
         """
         beam_width = _words.check_count(beam_width, "beam_width")
-        batch = _arrays.as_transcripts(log_probs, _arrays.on_host(input_lengths), self._blank)
+        batch = _arrays.as_frames(log_probs, _arrays.on_host(input_lengths), self._blank)
         if _arrays.on_device(batch.log_probs):
             if beam_width > 1:
                 raise _words.not_on_device("beam search")
