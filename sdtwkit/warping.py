@@ -307,5 +307,5 @@ class WarpResult:
     def __repr__(self):
         rows = len(self.active) if self._pairs.clock.single else sum(map(len, self.active))
         pairs = "1 pair" if len(self._pairs) == 1 else f"{len(self._pairs)} pairs"
-        worst = float(self.kkt_residual.max())
-        return f"<WarpResult of {pairs}: objective {self.objective}, {rows} active rows, KKT residual {worst:.1e}>"
+        objective, worst = map(_arrays.on_host, (self.objective, self.kkt_residual.max()))
+        return f"<WarpResult of {pairs}: objective {objective}, {rows} active rows, KKT residual {worst:.1e}>"

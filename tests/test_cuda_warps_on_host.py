@@ -1,5 +1,6 @@
 """Continuous warps by the real .cu source and the real launch code, without a GPU; see cuda_on_host.h."""
 
+import copy
 import os
 import re
 import shutil
@@ -73,6 +74,33 @@ def test_single_times(cupy):
     assert_array_equal(got.values.get(), [[0.0], [0.0]])
     assert_array_equal(got.objective.get(), dec_dtw([[[2.0]], [[3.0]]], [[[1.0]], [[3.0]]]).objective)
     assert not got.vjp(cupy.asarray(np.ones((2, 1)))).x.get().any()
+
+
+def test_series_of_one_axis(cupy, rng):
+    x, y = rng.normal(size=9), rng.normal(size=8)
+    got, expected = dec_dtw(cupy.asarray(x), cupy.asarray(y)), dec_dtw(x, y)
+    assert_array_equal(got.warped.get(), expected.warped)
+    assert_array_equal(got.value_grad().x.get(), expected.value_grad().x)
+    lists = dec_dtw([cupy.asarray(x)], [cupy.asarray(y)])
+    assert_array_equal(lists.warped[0].get(), expected.warped)
+    assert "1 pair" in repr(lists)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_other_dtypes(cupy, rng, dtype):
+    x, y = (rng.normal(size=(2, n, 1)) * 9 for n in (9, 8))
+    x, y = x.astype(dtype), y.astype(dtype)
+    got, expected = dec_dtw(cupy.asarray(x), cupy.asarray(y)), dec_dtw(x, y)
+    assert got.values.dtype == expected.values.dtype
+    assert_array_equal(got.values.get(), expected.values)
+
+
+def test_a_copied_result_is_the_same(cupy, rng):
+    x = cupy.asarray(rng.normal(size=(2, 9, 1)))
+    warps = dec_dtw(x, x[:, ::-1])
+    copied = copy.deepcopy(warps)
+    assert_array_equal(copied.vjp(warps.values).x.get(), warps.vjp(warps.values).x.get())
+    assert copied.active == warps.active
 
 
 def test_lengths_on_the_device(cupy, rng):

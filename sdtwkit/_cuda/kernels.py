@@ -116,11 +116,11 @@ def node_bytes(state, scalar, tangents):
 
 
 @functools.cache
-def most_blocks(device_id):
-    """As many blocks as are worth launching."""
+def most_blocks(device_id, resident=_BLOCKS_PER_MULTIPROCESSOR):
+    """As many blocks as are worth launching, of which a multiprocessor has room for so many."""
     import cupy
 
-    return cupy.cuda.Device(device_id).attributes["MultiProcessorCount"] * _BLOCKS_PER_MULTIPROCESSOR
+    return cupy.cuda.Device(device_id).attributes["MultiProcessorCount"] * resident
 
 
 def placed(arrays, device_id):

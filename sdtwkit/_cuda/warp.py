@@ -71,7 +71,7 @@ class Warps:
 
     def _solve(self, cupy):
         """Several times: pairs that need more room find it in later attempts, with fewer beside them."""
-        pairs, most = self._numbers["pairs"], most_blocks(self.device)
+        pairs, most = self._numbers["pairs"], most_blocks(self.device, FILE.blocks)
         sizes = [max(room.bytes(share) for room in self._rooms) for share in _ATTEMPTS]
         sizes[1:] = [min(larger, max(sizes[0], _MEMORY)) for larger in sizes[1:]]
         blocks = max(min(pairs, most, _MEMORY // sizes[0]), 1)
@@ -108,7 +108,7 @@ class Warps:
         if cotangent is not None:
             arrays["cotangent"] = cotangent
         room_bytes = max(room.certificate for room in self._rooms)
-        blocks = max(min(pairs, most_blocks(self.device), _MEMORY // room_bytes), 1)
+        blocks = max(min(pairs, most_blocks(self.device, FILE.blocks), _MEMORY // room_bytes), 1)
         arrays |= {"rooms": cupy.empty(blocks * room_bytes, np.uint8), "queue": cupy.zeros(1, np.int64)}
         self._launch(DIFFERENTIATE, blocks, {"room_bytes": room_bytes}, arrays)
         return gradients
