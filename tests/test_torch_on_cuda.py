@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sdtwkit._cuda import alignment, warp
+from sdtwkit._cuda import alignment, chain, ctc, warp
 
 torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
 if torch:
     import sdtwkit.torch
-    from sdtwkit.torch import DecDTW, SoftAlignment, SoftDTWLoss
+    from sdtwkit.torch import ChainMarginals, CTCLoss, DecDTW, SoftAlignment, SoftDTWLoss
 
 HERE = torch.device("cpu")
 OPTIONS = {
@@ -34,7 +34,7 @@ def hosts(tmp_path_factory):
     if shutil.which("g++") is None or sys.platform != "linux":
         pytest.skip("compiles the CUDA sources with g++ on Linux")
     folder = tmp_path_factory.mktemp("kernels")
-    return [cuda_on_host.Host(family.FILE, family.libraries(), folder) for family in (alignment, warp)]
+    return [cuda_on_host.Host(family.FILE, family.libraries(), folder) for family in (alignment, chain, ctc, warp)]
 
 
 @pytest.fixture
@@ -65,6 +65,32 @@ def losses(x, y, gamma, options):
 def alignments(x, y):
     E = SoftAlignment(0.5)(x, y)
     return [tensor.detach().cpu().numpy() for tensor in (E, *torch.autograd.grad((E**2).sum(), [x, y]))]
+
+
+def transcripts(device=HERE):
+    """Values, first and second derivatives of CTC, as NumPy arrays."""
+    rng = np.random.default_rng(0)
+    log_probs = torch.tensor(rng.normal(size=(2, 9, 4)), device=device, requires_grad=True)
+    targets = torch.tensor(rng.integers(1, 4, (2, 3)), device=device)
+    lengths = torch.tensor([9, 7], device=device), torch.tensor([3, 2], device=device)
+    values = CTCLoss(reduction="none")(log_probs, targets, *lengths)
+    (first,) = torch.autograd.grad(values.square().sum(), log_probs, create_graph=True)
+    (second,) = torch.autograd.grad((first**3).sum(), log_probs)
+    return [tensor.detach().cpu().numpy() for tensor in (values, first, second)]
+
+
+def chains(device=HERE):
+    """Marginals of potentials in full and of a pair, and their derivatives, as NumPy arrays."""
+    rng = np.random.default_rng(0)
+    unary, transition, theta = (
+        torch.tensor(rng.normal(size=shape), device=device, requires_grad=True)
+        for shape in ((2, 5, 3), (3, 3), (2, 5, 3, 3))
+    )
+    found = []
+    for potentials, wanted in ((theta, [theta]), ((unary, transition), [unary, transition])):
+        E = ChainMarginals(0.7)(potentials)
+        found += [E, *torch.autograd.grad((E**2).sum(), wanted)]
+    return [tensor.detach().cpu().numpy() for tensor in found]
 
 
 def same(found, expected):
@@ -111,6 +137,13 @@ def test_warps_of_tensors_taken_for_a_device(request, rng):
     request.getfixturevalue("taken_for_cuda")
     same(warps(x, y), expected)
     assert set(cuda_on_host.Stream.entered) == {(0, 1234)}
+
+
+@pytest.mark.parametrize("derivatives", [transcripts, chains])
+def test_transcripts_and_chains_taken_for_a_device(request, derivatives):
+    expected = derivatives()
+    request.getfixturevalue("taken_for_cuda")
+    same(derivatives(), expected)
 
 
 def test_memory_is_shared(taken_for_cuda):
@@ -168,6 +201,12 @@ def test_results_lie_on_the_device(device, rng):
 @pytest.mark.gpu
 def test_an_alignment(device):
     same(*(alignments(*series(np.random.default_rng(0), where)) for where in (device, torch.device("cpu"))))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("derivatives", [transcripts, chains])
+def test_transcripts_and_chains(device, derivatives):
+    same(derivatives(device), derivatives())
 
 
 @pytest.mark.gpu
