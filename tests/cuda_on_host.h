@@ -108,6 +108,7 @@ inline std::size_t next_fiber() {
   const std::size_t n = fibers.size();
   if (order == 2) {  // now and then a warp runs ahead as far as it can
     if (burst == 0 && chance() % 256 == 0) burst = 2000, ahead = chance() % (n / kLanes) * kLanes;
+    if (idle > 4 * kLanes) burst = 0;  // it waits
     for (std::size_t step = 1; burst > 0 && step <= kLanes; ++step) {
       const std::size_t k = ahead + (running + step) % kLanes;
       if (!fibers[k].done) return --burst, k;

@@ -414,25 +414,32 @@ def test_defects_of_ctc_are_noticed(monkeypatch, tmp_path, text, changed, compla
 
 
 def sanitized(tmp_path, change="pass"):
-    """Run the parity cases on kernels built with AddressSanitizer; `change` edits `chain.FILE.text`."""
+    """Gradients and products on kernels built with AddressSanitizer; `change` edits `chain.FILE.text`."""
     return cuda_on_host.sanitized(
         f"""
         import numpy as np
         import cuda_on_host, device_parity
         from sdtwkit._cuda import chain, ctc
+        from sdtwkit.dp import CTC, ChainDP
         {change}
-        needed = [name for name in chain.libraries()["double"] if "kSparse" not in name]
+        needed = [chain.kernel_name("double", "kEntropy", wants) for wants in ("kFirst", "kSecond")]
+        needed.append(chain.gather_name("double"))
         host, other = (
-            cuda_on_host.Host(file, {{"needed": names}}, {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
+            cuda_on_host.Host(file, {{"double": names}}, {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
             for file, names in ((chain.FILE, needed), (ctc.FILE, ctc.libraries()["double"]))
         )
         cupy = sys.modules["cupy"] = cuda_on_host.cupy_on(host, other)
         rng = np.random.default_rng(0)
-        for host.order, shape in enumerate(((1, 1), (3, 5), (2, 40))):
-            for pair in (False, True):
-                device_parity.check_chains(cupy, rng, np.float64, "entropy", pair, shape)
-        for other.order, shape in enumerate(((1, 2, 1), (40, 5, 12), (80, 6, 32))):
-            device_parity.check_ctc(cupy, rng, np.float64, shape)
+        for host.order, (shape, pair) in enumerate((((1, 1), False), ((3, 5), True), ((2, 17), False))):
+            theta, direction, lengths = device_parity.random_chains(rng, *shape, np.float64, pair)
+            theta, direction = (device_parity.on_device(cupy, value) for value in (theta, direction))
+            ChainDP().value_and_grad(theta, **lengths)
+            ChainDP().hvp(theta, direction, **lengths)
+        for other.order, shape in enumerate(((1, 2, 1), (20, 5, 0), (34, 6, 32))):
+            log_probs, targets, lengths = device_parity.random_transcripts(rng, *shape, np.float64)
+            log_probs, direction = cupy.asarray(log_probs), cupy.asarray(np.ones(log_probs.shape))
+            CTC(shape[1] - 1).value_and_grad(log_probs, targets, **lengths)
+            CTC(shape[1] - 1).hvp(log_probs, targets, direction, **lengths)
         """
     )
 
