@@ -34,7 +34,7 @@ exclude_patterns = ["_build", "_static", "_templates", "auto_examples/**/*.ipynb
 templates_path = ["_templates"]
 default_role = "autolink"  # a name in single backticks becomes a link where it is a public one
 
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 autosummary_generate = True

@@ -1,4 +1,4 @@
-"""The documentation has every public name, and its table of experiments says what their pages say."""
+"""The documentation has every public name and every paper, and its table of experiments says what their pages say."""
 
 import ast
 import re
@@ -54,3 +54,14 @@ def test_figures_of_the_experiments_are_those_of_their_pages():
             )
             compared += 1
     assert compared > 20
+
+
+def test_bibliography_has_the_papers_of_the_docstrings():
+    bibliography = (PAGES / "references.md").read_text()
+    cited = {}
+    for path in PACKAGE.rglob("*.py"):
+        for author in re.findall(r"(?m)(?:^ +\.\. \[\d\] |References\n +-+\n +)(\w+)", path.read_text()):
+            cited[author] = path.name
+    assert len(cited) > 5
+    for author, module in cited.items():
+        assert re.search(rf"^{author}\b", bibliography, flags=re.MULTILINE), f"{author}, cited in {module}, is missing"

@@ -202,7 +202,7 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
 
     References
     ----------
-    .. [1] R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality reduction by learning an invariant mapping", CVPR 2006.
+    .. [1] Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, CVPR 2006.
 
     Examples
     --------
@@ -349,8 +349,8 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
 
     References
     ----------
-    .. [1] P. Compagnon, G. Lefebvre, S. Duffner, C. Garcia, "Sequence Metric Learning as Synchronization of Recurrent
-       Neural Networks", IJCNN 2021.
+    .. [1] Compagnon, Lefebvre, Duffner and Garcia, Sequence metric learning as synchronization of recurrent neural
+       networks, IJCNN 2021.
 
     Examples
     --------

@@ -85,8 +85,8 @@ def coupled_gru_forward(
 
     References
     ----------
-    .. [1] P. Compagnon, G. Lefebvre, S. Duffner, C. Garcia, "Sequence Metric Learning as Synchronization of Recurrent
-       Neural Networks", IJCNN 2021.
+    .. [1] Compagnon, Lefebvre, Duffner and Garcia, Sequence metric learning as synchronization of recurrent neural
+       networks, IJCNN 2021.
 
     Examples
     --------
