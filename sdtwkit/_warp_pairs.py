@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 
 from . import _arrays, _backend, _warp_problem, _words
-from ._warp_problem import SLOPE_NAMES, TIME, side_of
+from ._warp_problem import SLOPE_NAMES, side_of
 
 _RESIDUAL = 1e-7  # share of the largest multiplier: a larger residual is no KKT point
 
@@ -186,8 +186,7 @@ class _Warp:
     def _pose(self):
         """Hand the problem to the kernel."""
         (x, y), f = self._centered(), self.frame
-        tolerance = TIME * f.x_duration
-        self.kernel = _backend.warp_kernel(f.t, x, f.x_times, y, f.y_times, f.reg, f.target, tolerance)
+        self.kernel = _backend.warp_kernel(f.t, x, f.x_times, y, f.y_times, f.reg, f.target, f.tolerance)
         self.kernel.losses(*f.losses)
         self.kernel.bounds(*f.bounds, *f.region, *f.slopes)
 
@@ -266,7 +265,7 @@ def _far_center(x):
     """(d,) means of the channels that lie far off zero, 0 for the others.
 
     Both signals are moved by it, so that products cancel less. Where a channel holds only rounding, or nothing is to be
-    gained, it stays as it is, for rounding to be told from what matters.
+    gained, it stays as it is, for rounding to be told from what matters. (So does `center` in _kernels/cuda/warp.cu.)
     """
     with np.errstate(over="ignore"):
         mean, spread = x.mean(axis=0), x.std(axis=0)

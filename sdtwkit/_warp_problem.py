@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _arrays, _words
 
-TIME = 1e-12  # share of the time axis of x: what is closer than this is the same time
+_TIME = 1e-12  # share of the time axis of x: what is closer than this is the same time
 _TABLE = 2**25  # entries of the largest table of products between all samples
 _FEW_CHANNELS = 4  # whose products cost no more than reading a table
 _CELLS = 2**17  # n times len(x) up to which everything is searched by default ...
@@ -162,7 +162,7 @@ class Clock:
             Option._check(item, name, infinite=False)
             _check_increasing(item, name)
             item, last = item - starts[b], self.y[b][-1]
-            outside = (item < -TIME * last) | (item > last * (1 + TIME))
+            outside = (item < -_TIME * last) | (item > last * (1 + _TIME))
             if outside.any():
                 k = int(np.argmax(outside))
                 came, first = item[k] + starts[b], starts[b]
@@ -302,7 +302,7 @@ def _check_sign(option):
 class Frame:
     """Times, bounds and weights of pair b and of all that share them. Raises if no warp is feasible.
 
-    t (n,), x_times (nx,), y_times (ny,), reg (n - 1,); target : the slope s.
+    t (n,), x_times (nx,), y_times (ny,), reg (n - 1,); target : the slope s; tolerance : between equal times.
     bounds : lower and upper bounds of phi (n,), as given; slopes : of phi' (n - 1,).
     region : bounds of phi (n,) tightened by those of the slopes.
     names, banded : (2, n) what sets `bounds`, and whether it is the band.
@@ -315,7 +315,7 @@ class Frame:
         self.x_duration, self.y_duration = self.x_times[-1], self.y_times[-1]
         default = 1.0 if rules.subsequence or self.y_duration == 0 else self.x_duration / self.y_duration
         self.target = default if rules.target_slope is None else rules.target_slope
-        self.reg, self.losses = rules.reg.item(b), rules.losses
+        self.reg, self.losses, self.tolerance = rules.reg.item(b), rules.losses, _TIME * self.x_duration
         self.band_units = (1.0, 1.0) if rules.half_width is None else (-self.x_duration, self.x_duration)
         self._set_bounds(rules)
 
@@ -365,7 +365,7 @@ class Frame:
             if n == 1 and T1 > 0:
                 raise self._infeasible(0, f"phi is pinned to both ends of x, 0 and {T1:.6g}, as there is no other time")
             for k, end in ((0, 0.0), (n - 1, T1)):
-                for side, wrong in ((0, lower[k] > end + TIME * T1), (1, upper[k] < end - TIME * T1)):
+                for side, wrong in ((0, lower[k] > end + _TIME * T1), (1, upper[k] < end - _TIME * T1)):
                     if wrong:
                         raise self._infeasible(k, f"{self.names[side][k]} keeps phi off the pin {end}")
                 lower[k] = upper[k] = end
@@ -379,7 +379,7 @@ class Frame:
     def _tightened(self, slopes):
         """Bounds of phi that also say what the slope bounds leave within reach of both ends; no warp at all raises."""
         (lower, upper), T1, d = self.bounds, self.x_duration, np.diff(self.t)
-        slack = TIME * max(T1, upper.max() - lower.min())
+        slack = _TIME * max(T1, upper.max() - lower.min())
         finite = [np.where(np.isfinite(s), s, 0.0) * d for s in slopes]
         reach = 2 * max(upper.max() - lower.min(), 0.0) + sum(np.abs(part).sum() for part in finite)  # beyond any step
         steps = [np.where(np.isfinite(s), part, np.sign(s) * reach) for s, part in zip(slopes, finite, strict=True)]

@@ -130,6 +130,7 @@ def _frames(frames, tables, candidates):
         "x_times": [frame.x_times for frame in frames],
         "y_times": [frame.y_times for frame in frames],
         "target": [np.array([frame.target for frame in frames])],
+        "tolerance": [np.array([frame.tolerance for frame in frames])],
     }
     sizes = np.zeros((len(frames), 8), np.int64)
     for k, name in enumerate(("t", "x_times", "y_times")):

@@ -21,14 +21,15 @@
 namespace sdtw {
 
 // One line a field: the launch code reads the layout here. Every field takes 8 bytes. T is double.
-// Pairs with the same lengths and options share a frame: times, bounds and weights of one warp, of n nodes. What is said to
-// be laid out by nodes of frames has entries frame_sizes[3] .. + n for a frame; by nodes of pairs: node_start .. + n.
+// Pairs with the same lengths and options share a frame: times, bounds and weights of one warp, of n nodes. What is laid
+// out by nodes of frames has n entries from Frame::nodes on; by nodes of pairs, from node_start on.
 template <class T> struct Arguments {
   Index pairs;
   Index channels;
   const Index* frame;          // IN  (pairs,)
-  const Index* frame_sizes;    // IN  (frames, 8) n, nx, ny, starts of nodes, of x's times and of y's; candidates; table or not
+  const Index* frame_sizes;    // IN  (frames, 8) as warp::Frame
   const T* target;             // IN  (frames,)
+  const T* tolerance;          // IN  (frames,) times that are closer are the same
   const T* t;                  // IN  by nodes of frames
   const T* x_times;            // IN  by samples of frames
   const T* y_times;
@@ -85,14 +86,16 @@ enum Outcome : Index { kNoRoom = -1, kBroken = -2 };  // beside warp::Found
 namespace warp {
 
 struct Frame {
-  Index n, nx, ny, nodes, x_times, y_times, candidates;
-  bool table;
-  double target;
+  Index n, nx, ny;                // nodes, samples of x and of y
+  Index nodes, x_times, y_times;  // where they begin
+  Index candidates;               // of the coarse search, 0: none
+  bool table;                     // whether products of samples are tabled
+  double target, tolerance;
 };
 SDTW_DEVICE Frame frame_of(const Arguments<double>& a, Index pair) {
   const Index f = a.frame[pair];
   const Index* s = a.frame_sizes + 8 * f;
-  return {s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] != 0, a.target[f]};
+  return {s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7] != 0, a.target[f], a.tolerance[f]};
 }
 
 // The memory of a block: what every pair needs, then, for the search, the products of samples, then an arena.
@@ -126,8 +129,8 @@ SDTW_DEVICE Problem problem_of(const Arguments<double>& a, const Frame& f, Index
   return p;
 }
 
-// Both series less the mean of x in the channels that lie far off zero, so that products cancel less; where a channel
-// holds only rounding it stays as it is. All lanes get whether all samples are finite.
+// Both series less the mean of x in the channels that lie far off zero, as _warp_pairs.py does and for its reasons. All
+// lanes get whether all samples are finite.
 SDTW_DEVICE bool center(const Arguments<double>& a, const Frame& f, Index pair) {
   const int lane = lane_of_thread();
   const Index first_x = a.x_start[pair] * a.channels, first_y = a.y_start[pair] * a.channels;
@@ -178,7 +181,7 @@ SDTW_DEVICE Warp& certified(const Arguments<double>& a, const Frame& f, Index pa
     Warp& w = *new (room.warp) Warp(room.arena);
     w.problem = problem_of(a, f, pair, room.arena);
     w.bound_lower = a.bound_lower + f.nodes, w.bound_upper = a.bound_upper + f.nodes;
-    w.tolerance = 1e-12 * w.problem.tx[f.nx - 1];
+    w.tolerance = f.tolerance;
   }
   Lanes::meet();
   room.warp->certificate.certify(a.found + a.node_start[pair], room.warp->bound_lower, room.warp->bound_upper,
@@ -232,7 +235,8 @@ SDTW_DEVICE void solve(const Arguments<double>& a, const Frame& f, Index pair, c
 }
 
 // Derivatives by bounds: IN nodes (n,), slopes (n - 1,) of the active rows, the latter by phi' itself.
-SDTW_DEVICE void share_out(const Arguments<double>& a, const Frame& f, Index pair, const double* nodes, const double* slopes) {
+SDTW_DEVICE void share_out(const Arguments<double>& a, const Frame& f, Index pair, const double* nodes,
+                           const double* slopes) {
   const Index first = a.node_start[pair];
   for (Index i = Lanes::first(); i < f.n; i += Lanes::stride()) {
     const signed char held = a.held[first + i];
