@@ -112,6 +112,9 @@ def _as_array(estimator, X):
         return X
     if hasattr(X, "__dlpack__"):  # an array or a tensor: if it cannot be read, our words say why
         X = _arrays.to_ndarray(X, "X")
+    # Nor can these be read: None, a generator, a vector, not even if it is an object array of ragged series.
+    if getattr(X, "ndim", 2 if hasattr(X, "__array__") else 0) not in _arrays.COLLECTION:
+        _arrays.read_series(X, _arrays.COLLECTION, "X")
     return check_array(X, allow_nd=True, ensure_2d=False, estimator=estimator, **_LEAVE_NAN)
 
 

@@ -33,22 +33,24 @@ Tables: TypeAlias = Array | list[Array]  # (B, n, m), or its items (n_b, m_b)
 Moves: TypeAlias = tuple[Array, Array | None]
 
 
-def as_cost_pair(x, y, cost, x_lengths=None, y_lengths=None):
+def as_cost_pair(x, y, cost, x_lengths=None, y_lengths=None, names=("x", "y")):
     """The arguments of a pair function, checked against the domain of `cost`, a `Cost`.
 
     -> (Series, Series); (Matrices, None) for "precomputed". For "nll" labels do not count as channels, nor in the
-    dtype, and x may hold -inf.
+    dtype, and x may hold -inf. `names` : what errors call x and y.
     """
     if isinstance(cost, Precomputed):
         if y is not None:
             raise ValueError("y is given, but cost 'precomputed' takes the cost matrix as x; expected y=None")
         return as_matrices(x, x_lengths, y_lengths, name="x"), None
-    door = _as_labelled_pair if isinstance(cost, NegativeLogLikelihood) else as_series_pair
-    x, y = door(x, y, x_lengths, y_lengths)
+    if isinstance(cost, NegativeLogLikelihood):
+        x, y = _as_labelled_pair(x, y, x_lengths, y_lengths)
+    else:
+        x, y = as_series_pair(x, y, x_lengths, y_lengths, names)
     if type(cost).check is Cost.check or on_device(x.data):
         return x, y
     for b, (x_b, y_b) in enumerate(zip(_items(x, x.data), _items(y, y.data), strict=True)):
-        cost.check(x_b, y_b, "y" if y.form == "single" else f"y[{b}]")
+        cost.check(x_b, y_b, names[1] if y.form == "single" else f"{names[1]}[{b}]")
     return x, y
 
 
@@ -98,10 +100,16 @@ class CostPairs:
     """
 
     def __init__(
-        self, x: ArrayLike, y: ArrayLike, cost: CostLike, x_lengths: Lengths = None, y_lengths: Lengths = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        cost: CostLike,
+        x_lengths: Lengths = None,
+        y_lengths: Lengths = None,
+        names: tuple[str, str] = ("x", "y"),
     ) -> None:
         self.cost = get_cost(cost)
-        self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths)
+        self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths, names)
         self.of_device = on_device(x.data)
         if self.of_device and not self.cost.takes_batches:
             raise not_on_device("a cost of your own")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -533,4 +534,7 @@ def _read_labels(y, sizes, padded_length):
     labels = np.concatenate(arrays)
     if labels.dtype.kind not in "biuUSO":
         raise TypeError(f"y has labels of dtype {labels.dtype}; expected integers or strings")
+    if labels.dtype == object and not any(all(isinstance(label, kind) for label in labels) for kind in (str, Integral)):
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise TypeError(f"y has labels of types {', '.join(kinds)}; expected integers or strings throughout")
     return labels

@@ -17,11 +17,13 @@ from .costs import CostPairs
 
 
 class Call:
-    """One call of a pair function: its arguments checked, its problem posed."""
+    """One call of a pair function: its arguments checked, its problem posed. `names` : what errors call x and y."""
 
-    def __init__(self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None):
+    def __init__(
+        self, x, y, cost, recursion, prior=None, x_lengths=None, y_lengths=None, n_jobs=None, names=("x", "y")
+    ):
         self.n_jobs = 1 if n_jobs is None else _options.check_n_jobs(n_jobs)
-        self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths)
+        self.pairs = pairs = CostPairs(x, y, cost, x_lengths, y_lengths, names)
         self.given_costs = pairs.y is None
         self.single, self.shape = pairs.single, pairs.shape
         if recursion.mask is not None:
@@ -539,7 +541,7 @@ def subsequence_matches(
     """
     k = _words.check_count(k, "k")
     recursion = _options.check_recursion(regularizer=None, step_weights=step_weights, open_begin="y", open_end="y")
-    call = Call(query, series, cost, recursion)
+    call = Call(query, series, cost, recursion, names=("query", "series"))
     if not call.single:
         raise _words.not_single("query", "series")
     free = np.ones(call.shape, dtype=bool)

@@ -241,6 +241,10 @@ def test_other_channels_are_refused(estimator, form, rng):
         ([[0.0, np.nan, 1.0], [0.0, 1.0]], ValueError, r"X\[0\] holds NaN at time 1, channel 0"),
         (np.array([[0.0, 1.0], [np.inf, 1.0]]), ValueError, r"X\[1\] holds inf at time 0, channel 0"),
         (["a", "b"], TypeError, r"X\[0\]"),
+        (None, TypeError, r"X is None, of type NoneType; expected an array of real numbers"),
+        ("ab", TypeError, r"X is 'ab', of type str"),
+        (map(float, "12"), TypeError, r"X is <map object at .*, of type map"),
+        (np.array([np.zeros(3), np.zeros(2)], object), TypeError, r"a ragged collection is a list of arrays"),
         (np.zeros((8, 3), complex), ValueError, r"Complex data not supported"),
         (np.array([[1, "a"], [2, 3]], object), ValueError, r"could not convert string to float: 'a'"),
         (np.ma.masked_less([[0.0, 1.0]], 0.5), ValueError, r"X has masked entries"),
@@ -249,7 +253,7 @@ def test_other_channels_are_refused(estimator, form, rng):
 )
 def test_wrong_collections(estimator, X, error, message):
     with pytest.raises(error, match=message):
-        estimator.fit(X, np.arange(len(X)) % 2)
+        estimator.fit(X, np.arange(len(X) if hasattr(X, "__len__") else 2) % 2)
 
 
 def test_wrong_lengths(estimator, rng):

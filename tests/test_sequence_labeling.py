@@ -298,6 +298,7 @@ def test_wrong_parameters(parameters, message, data):
         ([np.ones((3, 2))], None, TypeError, "y is None, of type NoneType; expected a list of label sequences"),
         ([np.ones((3, 2))], [[0] * 3] * 2, ValueError, "y has 2 label sequences, X has 1 sequences"),
         ([np.ones((3, 2))], [[0, 1]], ValueError, r"y\[0\] has shape \(2,\), X\[0\] has 3 steps; expected one label"),
+        ([np.ones((2, 2))], [["a", None]], TypeError, "y has labels of types NoneType, str; expected integers or str"),
         ([np.ones((1, 2))], [[0.5]], TypeError, "y has labels of dtype float64; expected integers or strings"),
         ([np.full((1, 2), np.nan)], [[0]], ValueError, r"X\[0\] holds NaN at time 0, channel 0"),
         ([[{"a": 1}], [0.5]], [[0], [0]], TypeError, r"X\[1\] is no list of dicts, X\[0\] is one"),

@@ -393,6 +393,15 @@ def test_search_ends_when_no_room_is_left(rng):
     assert len(subsequence_matches(rng.normal(size=3), rng.normal(size=4), k=10)) <= 4
 
 
+def test_errors_of_a_search_name_the_query_and_the_series(rng):
+    with pytest.raises(ValueError, match="query has 2 channels, series has 1"):
+        subsequence_matches(rng.normal(size=(3, 2)), rng.normal(size=9))
+    with pytest.raises(TypeError, match="query is None, of type NoneType"):
+        subsequence_matches(None, rng.normal(size=9))
+    with pytest.raises(ValueError, match=r"series holds 2\.0 at time 1, channel 0; expected targets in"):
+        subsequence_matches([0.5], [0.5, 2.0], cost="bce")
+
+
 # ---- threads, processes, interruption
 
 
