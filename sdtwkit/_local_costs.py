@@ -578,8 +578,8 @@ def get_cost(cost: CostLike) -> Any:
         raise ValueError(f"cost is {cost!r}; expected one of {names}, or a cost object{hint}")
     lacking = [method for method in ("matrix", "vjp", "jvp") if not callable(getattr(cost, method, None))]
     if lacking or isinstance(cost, type):
-        is_class = isinstance(cost, type)
-        what = f"the class {cost.__name__}, not an instance" if is_class else f"of type {type(cost).__name__}"
+        of_type = f"of type {type(cost).__name__}"
+        what = f"the class {cost.__name__}, not an instance" if isinstance(cost, type) else of_type
         without = f", without {', '.join(lacking)}" if lacking else ""
         raise TypeError(f"cost is {what}{without}; expected one of {names}, or an object with .matrix, .vjp and .jvp")
     return _Custom(cost)

@@ -10,9 +10,9 @@ import pytest
 
 import sdtwkit
 from sdtwkit import _kernels, _typing, weak
-from sdtwkit._backend import WARP_LOSSES
 from sdtwkit._estimators import METRICS
 from sdtwkit._kernels import recurrent
+from sdtwkit._warp_problem import LOSSES
 from sdtwkit.costs import COSTS, get_cost
 from sdtwkit.divergences import KINDS
 
@@ -78,7 +78,7 @@ def test_annotations_can_be_read_at_run_time(name):
         (_typing.CostName, COSTS),
         (_typing.Kind, KINDS),
         (_typing.Metric, METRICS),
-        (_typing.WarpLoss, WARP_LOSSES),
+        (_typing.WarpLoss, LOSSES),
         (_typing.Normalization, weak.NORMALIZATIONS),
         (_typing.Coupling, recurrent.COUPLINGS),
     ],
