@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 import sdtwkit
+from sdtwkit.barycenters import fit_soft_dtw_barycenter
 from sdtwkit.dp import CTC, AlignmentDP, ChainDP
 
 GAMMA = 0.1
@@ -52,6 +53,9 @@ ROWS = [
     *(Row("Hessian product", B, n, n, 0, "float32") for B, n in ((1024, 512), (1, 8192))),
     *(Row("loss and gradients", B, n, n, 12, "float32") for B, n in ((32, 50), (32, 500), (512, 500), (1, 2000))),
     Row("loss and gradients", 1, 50000, 50000, 1, "float32"),
+    *(Row("torch: loss, backward to x", 32, n, n, 12, "float32") for n in (50, 500)),
+    Row("series: Hessian product", 32, 500, 500, 12, "float32"),
+    Row("series: barycenter, 10 iterations", 26, 275, 275, 1, "float64"),
     Row("matrix of all pairs", 500, 275, 275, 1, "float32"),
     *(
         Row(f"chain: {what}", B, T, S, 0, "float32")
@@ -100,7 +104,8 @@ def device():
 def ours(cupy, row):
     """The call that a row measures."""
     if row.family != "alignment":
-        return {"chain": our_chain, "CTC": our_ctc, "warp": our_warp}[row.family](cupy, row)
+        families = {"chain": our_chain, "CTC": our_ctc, "warp": our_warp, "torch": our_torch_loss, "series": of_series}
+        return families[row.family](cupy, row)
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
     if row.d == 0:
@@ -114,6 +119,36 @@ def ours(cupy, row):
     if row.what == "matrix of all pairs":
         return lambda: sdtwkit.cdist_soft_dtw(x, gamma=GAMMA)
     return lambda: sdtwkit.soft_dtw_value_and_grad(x, y, GAMMA)
+
+
+def of_series(cupy, row):
+    rng = np.random.default_rng(0)
+    x, y = (cupy.asarray(rng.random((row.B, k, row.d)).astype(row.dtype)) for k in (row.n, row.m))
+    if row.what == "series: Hessian product":
+        return lambda: sdtwkit.soft_dtw_hvp(x, y, y, x, GAMMA)
+    search = {"length": row.n, "init": "mean", "max_iter": 10, "tol": 0}
+    return lambda: fit_soft_dtw_barycenter(y, GAMMA, **search)
+
+
+def our_torch_loss(cupy, row):
+    """As `theirs`; None without PyTorch for CUDA."""
+    try:
+        import torch
+
+        from sdtwkit.torch import SoftDTWLoss
+    except ImportError:
+        return None
+    return torch_loss(SoftDTWLoss(GAMMA, reduction="sum"), row) if torch.cuda.is_available() else None
+
+
+def torch_loss(loss, row):
+    """A call of a loss of tensors, and the way back to x."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    x, y = (torch.tensor(rng.random((row.B, k, row.d)), dtype=torch.float32, device="cuda") for k in (row.n, row.m))
+    x.requires_grad_()
+    return lambda: torch.autograd.grad(loss(x, y).sum(), x)
 
 
 def our_chain(cupy, row):
@@ -174,18 +209,14 @@ def theirs(peer, row):
     """Loss and backward pass to x of a torch peer, or None where it does not serve the row."""
     if peer == "torch":
         return ctc_of_torch(row)
-    if row.what != "loss and gradients" or (max(row.n, row.m) > 1024 and peer == "Maghoumi"):
-        return None  # Maghoumi's kernels refuse more than 1024 samples
+    if row.what not in ("loss and gradients", "torch: loss, backward to x"):
+        return None
+    if max(row.n, row.m) > 1024 and peer == "Maghoumi":
+        return None  # its kernels refuse more than 1024 samples
     try:
-        import torch
-
-        loss = __import__(PEERS[peer]).SoftDTW(use_cuda=True, gamma=GAMMA)
+        return torch_loss(__import__(PEERS[peer]).SoftDTW(use_cuda=True, gamma=GAMMA), row)
     except ImportError:
         return None
-    rng = np.random.default_rng(0)
-    x, y = (torch.tensor(rng.random((row.B, k, row.d)), dtype=torch.float32, device="cuda") for k in (row.n, row.m))
-    x.requires_grad_()
-    return lambda: torch.autograd.grad(loss(x, y).sum(), x)
 
 
 def cells(row):
@@ -234,6 +265,9 @@ def measure(cupy, repeat):
         pool = cupy.get_default_memory_pool()
         pool.free_all_blocks()
         run = ours(cupy, row)
+        if run is None:
+            yield f"| {row.what} | {row.size} | {row.dtype} | not measured: needs PyTorch for CUDA | | | | |"
+            continue
         before = pool.used_bytes()
         took = seconds(cupy, run, repeat)
         memory = pool.total_bytes() - before
