@@ -228,18 +228,22 @@ class WarpResult:
 
     @functools.cached_property
     def times(self) -> Arrays:
+        """Warp times."""
         return self._pairs.times()
 
     @functools.cached_property
     def bounds(self) -> tuple[Arrays, Arrays]:
+        """Lower and upper bounds of phi."""
         return self._pairs.bounds()
 
     @property
     def active(self) -> list:
+        """Rows that hold the solution."""
         return self._rows[0]
 
     @property
     def multipliers(self) -> Arrays:
+        """How fast `objective` rises with the bounds of the active rows."""
         return self._rows[1]
 
     @functools.cached_property
