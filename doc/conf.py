@@ -97,7 +97,9 @@ def _skip_member(app, what, name, member, skip, options):
     """Leaves out what a class has from scikit-learn, PyTorch or the standard library: its own pages are there."""
     member = getattr(member, "fget", None) or getattr(member, "__wrapped__", None) or member
     home = getattr(member, "__module__", None) or type(member).__module__
-    return True if what == "class" and callable(member) and not home.startswith("sdtwkit") else None
+    foreign = callable(member) and not home.startswith("sdtwkit")
+    field = (getattr(member, "__doc__", None) or "").startswith("Alias for field number")  # listed as an attribute
+    return True if what == "class" and (foreign or field) else None
 
 
 def _plain_docstring(app, what, name, obj, options, lines):

@@ -38,7 +38,7 @@ def test_reference_has_every_public_name():
     offered = {name for name in public_names("__init__") if name not in MODULES}
     for module in MODULES:
         offered |= {f"{module}.{name}" for name in public_names(module)} - MODULES - INTERNAL
-    listed = re.findall(r"^   ([\w.]+)$", (PAGES / "api.rst").read_text(), flags=re.MULTILINE)
+    listed = re.findall(r"^(?:   |\.\. py:data:: )([\w.]+)$", (PAGES / "api.rst").read_text(), flags=re.MULTILINE)
     assert sorted(listed) == sorted(offered)
 
 
