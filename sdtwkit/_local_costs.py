@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import on_device, product, transposed
+from ._arrays import namespace, on_device, product, transposed
 from ._typing import Array, CostLike
 from ._words import check_positive, special
 
@@ -419,10 +419,9 @@ def _sigmoid(x):
 class NegativeLogLikelihood(Cost):
     """c = -x[i, y_j]: x (n, K) log-probabilities, taken as given; y (m,) or (m, 1) integer labels below K.
 
-    A log-probability of -inf is an impossible label: cost +inf, gradient 0.
+    A log-probability of -inf is an impossible label: cost +inf, gradient 0. On a device a label that is none costs NaN.
     """
 
-    takes_batches = False
     y_is_differentiable = False
 
     def check(self, x, y, name):
@@ -437,10 +436,21 @@ class NegativeLogLikelihood(Cost):
     def _labels(y):
         return np.asarray(y).reshape(-1).astype(np.intp, copy=False)
 
+    @staticmethod
+    def _picked(x, y):
+        """(..., n, m) x[i, y_j] on a device; NaN for a label that is none."""
+        arrays, labels = namespace(x), transposed(y)
+        right = (labels >= 0) & (labels < x.shape[-1]) & (labels == np.floor(labels))
+        places = arrays.broadcast_to(np.where(right, labels, 0).astype(np.int64), (*x.shape[:-1], labels.shape[-1]))
+        return np.where(right, arrays.take_along_axis(x, places, axis=-1), np.nan)
+
     def matrix(self, x, y):
-        return 0 - x[:, self._labels(y)]
+        return 0 - (self._picked(x, y) if on_device(x) else x[:, self._labels(y)])
 
     def vjp(self, x, y, G):
+        if on_device(x):
+            one_hot = (y == namespace(x).arange(x.shape[-1])).astype(x.dtype)
+            return np.where(x == -np.inf, 0, -product(G, one_hot)), None
         labels = self._labels(y)
         order = np.argsort(labels, kind="stable")  # sums over equal labels, not a (m, K) one-hot matrix
         present, first = np.unique(labels[order], return_index=True)
@@ -450,7 +460,8 @@ class NegativeLogLikelihood(Cost):
         return grad_x, None
 
     def jvp(self, x, y, dx, dy):
-        return 0 - np.where(np.isneginf(x), 0, dx)[:, self._labels(y)]
+        dx = np.where(x == -np.inf, 0, dx)
+        return 0 - (self._picked(dx, y) if on_device(x) else dx[:, self._labels(y)])
 
     def hvp(self, x, y, G, dx, dy):
         return np.zeros_like(x), None

@@ -58,10 +58,10 @@ def _as_labelled_pair(x, y, x_lengths, y_lengths):
     """Log-probabilities (n, K) and labels (m,); -inf passes the door, which wants finite series, as a 0."""
     raw, form = read_series(x, PAIR, "x")
     parts = raw if form == "list" else [raw]
-    if on_device(parts[0]):
-        raise not_on_device("cost 'nll'")
-    impossible = [part == -np.inf for part in parts]
-    finite = [np.where(mask, part.dtype.type(0), part) for part, mask in zip(parts, impossible, strict=True)]
+    finite, of_device = parts, on_device(parts[0])
+    if not of_device:  # there nobody looks
+        impossible = [part == -np.inf for part in parts]
+        finite = [np.where(mask, part.dtype.type(0), part) for part, mask in zip(parts, impossible, strict=True)]
     labels, labels_form = read_series(y, PAIR, "y")
     for b, item in enumerate(labels if labels_form == "list" else [labels]):
         if item.ndim > 1 and item.shape[-1] != 1:
@@ -73,6 +73,8 @@ def _as_labelled_pair(x, y, x_lengths, y_lengths):
     finite, first = (finite, first) if form == "list" else (finite[0], first[0])
     x, _ = as_series_pair(finite, finite, x_lengths, x_lengths, names=("x", "x"))
     _, y = as_series_pair(first, y, x_lengths, y_lengths)
+    if of_device:
+        return x, y
     mask = np.concatenate([mask.reshape(-1, x.n_channels) for mask in impossible])
     data = np.where(mask, x.dtype.type(-np.inf), x.data)
     return Series(data, x.starts, x.lengths, x.form, x.shape), y

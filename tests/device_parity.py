@@ -17,7 +17,7 @@ OPTIONS = {
     "everything": {"window": 3, "step_weights": (0.5, 2.0, 1.5), "open_begin": True, "open_end": True},
 }
 COSTS = ("sqeuclidean", "half_sqeuclidean", "euclidean", "manhattan", "huber", "neg_dot")
-TABLE_COSTS = ("cosine", "bce", "log_half_sqeuclidean")  # which no kernel knows
+TABLE_COSTS = ("cosine", "bce", "log_half_sqeuclidean", "nll")  # which no kernel knows
 # One cell; less than a strip; a whole strip; one row more; three strips, with more than one block of steps.
 SHAPES = ((1, 1), (1, 7), (5, 3), (32, 20), (33, 40), (70, 45))
 TOLERANCE = {np.float64: 1e-9, np.float32: 1e-4}
@@ -92,10 +92,10 @@ def alike(got, expected, dtype):
 
 
 def on_device(cupy, value):
-    """Arrays, or lists and tuples of them, on the device."""
-    return (
-        type(value)(on_device(cupy, one) for one in value) if isinstance(value, list | tuple) else cupy.asarray(value)
-    )
+    """Arrays, or lists and tuples of them, on the device; None stays."""
+    if isinstance(value, list | tuple):
+        return type(value)(on_device(cupy, one) for one in value)
+    return None if value is None else cupy.asarray(value)
 
 
 def lists(padded, lengths):
@@ -122,9 +122,10 @@ def check_series(cupy, rng, dtype, cost, options, shape, d=2, gamma=0.6):
     """The functions of pairs of series, in all their forms."""
     options = {"gamma": gamma, "cost": cost, **options}
     for arrays, lengths in forms_of_pairs(rng, shape, d, dtype):
-        if cost == "bce":
-            arrays = (arrays[0], targets(arrays[1]), *arrays[2:])
         x, y, dx, dy, G = arrays
+        y = targets(y, cost)
+        if cost == "nll":
+            dy = None
         for function, *given in (
             (sdtwkit.soft_dtw, x, y),
             (sdtwkit.soft_dtw_value_and_grad, x, y),
@@ -136,17 +137,22 @@ def check_series(cupy, rng, dtype, cost, options, shape, d=2, gamma=0.6):
             alike(got, function(*given, **options, **lengths), dtype)
 
 
-def targets(y):
-    """Numbers in [0, 1], as cost "bce" wants them."""
-    return [targets(item) for item in y] if isinstance(y, list) else np.where(np.isnan(y), y, 1 / (1 + np.exp(-y)))
+def targets(y, cost="bce"):
+    """Series y as such a cost wants them: numbers in [0, 1], or labels."""
+    if isinstance(y, list):
+        return [targets(item, cost) for item in y]
+    if cost == "nll":
+        return (np.nan_to_num(y[..., :1]) > 0).astype(np.int64)
+    return np.where(np.isnan(y), y, 1 / (1 + np.exp(-y))) if cost == "bce" else y
 
 
 def check_local_costs(cupy, rng, dtype, cost, shape, d=3):
     """Costs and their derivatives, outside of an alignment."""
     for arrays, lengths in forms_of_pairs(rng, shape, d, dtype):
-        if cost == "bce":
-            arrays = (arrays[0], targets(arrays[1]), *arrays[2:])
         x, y, dx, dy, G = arrays
+        y = targets(y, cost)
+        if cost == "nll":
+            dy = None
         for function, *given in (
             (sdtwkit.costs.cost_matrix, x, y),
             (sdtwkit.costs.cost_vjp, x, y, G),
