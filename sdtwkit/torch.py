@@ -33,7 +33,7 @@ from . import _adapters, _arrays, costs, series
 from ._adapters import ONE_SIDED
 from ._cuda import exchange
 from ._options import UNIT_WEIGHTS
-from ._words import wrong_choice
+from ._words import wrong_choice, wrong_type
 from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
@@ -381,21 +381,18 @@ class _Aligning(_Module):
 
     def _ready(self, x, y, x_lengths, y_lengths):
         """-> x, y of shape (B, n, d), (B, m, d) and one dtype, _Options; what the caller gave single gets B = 1."""
-        x, y = _in_reach(x, "x"), _in_reach(y, "y")
+        x = _in_reach(x, "x")
         if self.cost == "precomputed":
             if y is not None:
                 raise ValueError("y is given, but cost 'precomputed' takes the costs as x; expected y=None")
             x = x[None] if x.ndim == 2 else x
         else:
-            x = _batched(x)
+            x, y = _batched(x), _in_reach(y, "y")
             y = y.reshape(len(x), -1, 1) if self.cost == "nll" else _batched(y)
-        dtype = x.dtype if y is None or self.cost == "nll" else torch.promote_types(x.dtype, y.dtype)
-        if dtype in (torch.float16, torch.bfloat16):
-            dtype = torch.float32
-        elif not dtype.is_floating_point:
-            dtype = torch.float64
-        x = x.to(dtype)
-        y = y if y is None or self.cost == "nll" else y.to(dtype)
+        if y is None or self.cost == "nll":
+            x, _ = _floating(x, x)
+        else:
+            x, y = _floating(x, y)
         gamma = self.gamma
         if not isinstance(gamma, torch.Tensor):
             gamma = torch.tensor(gamma, dtype=torch.float64)
@@ -422,7 +419,9 @@ class _Aligning(_Module):
 
 
 def _in_reach(tensor, name):
-    if isinstance(tensor, torch.Tensor) and tensor.device.type not in ("cpu", "cuda", "meta"):
+    if not isinstance(tensor, torch.Tensor):
+        raise wrong_type(tensor, name, "a tensor")
+    if tensor.device.type not in ("cpu", "cuda", "meta"):
         raise NotImplementedError(
             f"{name} is on {tensor.device}; expected a tensor on the CPU or a CUDA device, as {name}.cpu() is"
         )

@@ -488,6 +488,8 @@ def test_ctc_where_nothing_fits(rng):
         (lambda x, y: SoftDTWLoss(divergence=True, cost="nll"), "the divergence takes no prior, no cost 'nll'"),
         (lambda x, y: SoftDTWLoss(-1.0)(x, y), "gamma is -1.0; expected a finite number > 0"),
         (lambda x, y: SoftDTWLoss()(x, y[:, :, :1]), "x has 2 channels, y has 1"),
+        (lambda x, y: SoftDTWLoss()(x.detach().numpy(), y), r"x is array\(.*, of type ndarray; expected a tensor"),
+        (lambda x, y: SoftDTWLoss()(x, None), "y is None, of type NoneType; expected a tensor"),
         (lambda x, y: SoftDTWLoss()(x * torch.nan, y), r"x\[0\] is NaN throughout"),
         (lambda x, y: SoftDTWLoss(cost="precomputed")(x, y), "y is given, but cost 'precomputed' takes the costs as x"),
         (
