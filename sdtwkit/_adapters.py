@@ -16,6 +16,7 @@ from ._backend import BOTH
 from .warping import dec_dtw
 
 _OF_CALL = ("cost", "prior", "x_lengths", "y_lengths", "n_jobs")  # the other options belong to the recursion
+REDUCTIONS = ("none", "mean", "sum")  # of the values of a batch
 ONE_SIDED = ("nll", "precomputed")  # costs without a derivative in y
 
 

@@ -1,4 +1,4 @@
-"""Sentences for wrong arguments, and checks of single numbers.
+"""Sentences for wrong arguments, and checks of single numbers, flags and names.
 
 An error says what came, what is expected and which argument it is. Those that need more than the argument itself are
 worded where they are found, in `_arrays` and `_options`; what only the kernels find out is worded here.

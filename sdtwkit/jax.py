@@ -28,9 +28,9 @@ except ImportError as error:
 import jax.numpy as jnp
 
 from . import _adapters, costs, series
-from ._adapters import ONE_SIDED
+from ._adapters import ONE_SIDED, REDUCTIONS
 from ._options import UNIT_WEIGHTS
-from ._words import wrong_choice
+from ._words import check_choice, wrong_choice
 from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
@@ -369,8 +369,7 @@ def soft_dtw_loss(
     >>> round(float(loss), 2), gradient.shape
     (14.86, (2, 4, 3))
     """
-    if reduction not in ("none", "mean", "sum"):
-        raise wrong_choice(reduction, "reduction", "'none', 'mean' or 'sum'")
+    check_choice(reduction, "reduction", REDUCTIONS)
     if normalize is not None and normalize not in NORMALIZATIONS:
         raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
     cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
@@ -568,8 +567,7 @@ def ctc_loss(
     >>> round(float(ctc_loss(jax.nn.log_softmax(jnp.zeros((1, 2, 2))), jnp.array([[1]]))), 4)  # -log 3/4
     0.2877
     """
-    if reduction not in ("none", "mean", "sum"):
-        raise wrong_choice(reduction, "reduction", "'none', 'mean' or 'sum'")
+    check_choice(reduction, "reduction", REDUCTIONS)
     log_probs, targets = jnp.asarray(log_probs), jnp.asarray(targets)
     if log_probs.dtype not in (jnp.float32, jnp.float64):
         log_probs = log_probs.astype(jnp.float32)

@@ -30,10 +30,10 @@ except ImportError as error:
     raise ImportError("sdtwkit.torch needs PyTorch: python -m pip install 'sdtwkit[torch]'") from error
 
 from . import _adapters, _arrays, costs, series
-from ._adapters import ONE_SIDED
+from ._adapters import ONE_SIDED, REDUCTIONS
 from ._cuda import exchange
 from ._options import UNIT_WEIGHTS
-from ._words import wrong_choice, wrong_type
+from ._words import check_choice, wrong_choice, wrong_type
 from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
@@ -450,12 +450,6 @@ def _reduced(values, reduction):
     return values.mean() if reduction == "mean" else values.sum()
 
 
-def _check_reduction(reduction):
-    if reduction not in ("none", "mean", "sum"):
-        raise wrong_choice(reduction, "reduction", "'none', 'mean' or 'sum'")
-    return reduction
-
-
 class SoftDTWLoss(_Aligning):
     """Soft-DTW [1]_, or its divergence [2]_, of batches of series, as a loss.
 
@@ -525,7 +519,7 @@ class SoftDTWLoss(_Aligning):
         cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
         self_terms = {"divergence": bool(divergence)}
         super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **self_terms)
-        self.divergence, self.reduction = bool(divergence), _check_reduction(reduction)
+        self.divergence, self.reduction = bool(divergence), check_choice(reduction, "reduction", REDUCTIONS)
         if normalize is not None and normalize not in NORMALIZATIONS:
             raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
         self.normalize = normalize
@@ -716,7 +710,7 @@ class CTCLoss(torch.nn.Module):
 
     def __init__(self, blank: int = 0, *, reduction: Reduction = "mean") -> None:
         super().__init__()
-        self.blank, self.reduction = blank, _check_reduction(reduction)
+        self.blank, self.reduction = blank, check_choice(reduction, "reduction", REDUCTIONS)
 
     def extra_repr(self) -> str:
         return f"blank={self.blank}, reduction={self.reduction!r}"
