@@ -1,20 +1,21 @@
 // Smoothed Viterbi on the GPU (math-alignment page, section 12; what a candidate weighs in chain_cell.h): values,
-// gradients, products with the Hessian and best sequences of any number of chains, of any length, of any number of states.
+// gradients, products with the Hessian and best sequences of any number of chains, of any length, of any number of
+// states.
 //
 // Every kernel but `gather` runs as
 //     grid    any number of blocks: block k takes the groups k, k + gridDim, ... of chains
 //     block   whole warps, as many as the states are worth
 //     shared  none: what threads hand on goes through device memory, which the first-level cache keeps near
-// and takes one `Arguments`. A block takes a chain from end to end, step after step. Forward, a run of lanes takes a row
-// of candidates: its largest, its sum or its threshold come by shuffles; and of each row its law is kept in three numbers.
-// Backward, lanes lie along the columns: probabilities come from the laws, rows are added up in their order, warps by
-// `part`. So potentials are read twice and a gradient is written once, all of them by rows.
+// and takes one `Arguments`. A block takes a chain from end to end, step after step. Forward, a run of lanes takes a
+// row of candidates: its largest, its sum or its threshold come by shuffles; and of each row its law is kept in three
+// numbers. Backward, lanes lie along the columns: probabilities come from the laws, rows are added up in their order,
+// warps by `part`. So potentials are read twice and a gradient is written once, all of them by rows.
 //
-// Why it is safe: a step of the forward pass reads the messages of the step before and writes its own, and a block_barrier
-// stands between steps; a step back reads the visits of all states and writes its warp's part, a barrier, a thread adds up
-// the parts of its states, a barrier. Whatever is decided for a whole block (that no sequence is left, how long a chain
-// is) every thread decides by the same numbers. A sum over chains has a place for each group, which its block alone adds
-// to, every thread to its own entries.
+// Why it is safe: a step of the forward pass reads the messages of the step before and writes its own, and a
+// block_barrier stands between steps; a step back reads the visits of all states and writes its warp's part, a
+// barrier, a thread adds up the parts of its states, a barrier. Whatever is decided for a whole block (that no
+// sequence is left, how long a chain is) every thread decides by the same numbers. A sum over chains has a place for
+// each group, which its block alone adds to, every thread to its own entries.
 //
 // All sums run in an order that the data alone decide: results repeat bitwise, on any device, with any grid.
 #include "sdtwkit/chain_cell.h"
@@ -37,9 +38,9 @@ template <class T> struct Arguments {
   const T* transition_direction;  // IN  (states, states), or null: zeros
   T* messages;                    // WORK (groups, steps + 1, states), for values (groups, 2, states)
   T* laws;                        // WORK (groups, 3, steps, states) largest, scale and bar of each row
-  T* moves;                       // WORK (groups, 3, steps + 1, states) tangents of the messages; means and rests of rows
+  T* moves;                       // WORK (groups, 3, steps + 1, states) tangents of messages; means and rests of rows
   T* visits;                      // WORK (groups, 2, warps + 1, states) visits of the states and their tangents; parts
-  double* totals;                 // WORK (groups, states, states) zero on entry: moves of all chains of a group, or null
+  double* totals;                 // WORK (groups, states, states) zero on entry: moves of the chains of a group, or null
   double* value;                  // OUT (chains,)
   double* slope;                  // OUT (chains,)
   T* gradient;                    // OUT as theta or unary, zero on entry, or null
@@ -60,7 +61,7 @@ struct Rows {
   }
 };
 
-// What a row of candidates weighs them by: its largest; 1 over the sum of the weights; l2: the threshold, hard: the best.
+// What a row of candidates weighs them by: its largest; 1 over the sum of weights; l2: the threshold, hard: the best.
 template <class T> struct Law { T high, scale, bar; };
 
 template <int Op, class T> SDTW_DEVICE T probability(const Smoothing<T>& op, const Law<T>& law, T x, Index j) {
@@ -72,7 +73,8 @@ template <int Op, class T> SDTW_DEVICE T probability(const Smoothing<T>& op, con
 
 // The smoothed maximum of candidates x(j), j < n, by the lanes of a row; n may differ from row to row.
 template <int Op, class T, class Candidate>
-SDTW_DEVICE T smoothed(const Smoothing<T>& op, Candidate x, Index n, int column, int width, Law<T>& law, bool& strange) {
+SDTW_DEVICE T smoothed(const Smoothing<T>& op, Candidate x, Index n, int column, int width, Law<T>& law,
+                       bool& strange) {
   T high = -Real<T>::infinity();
   for (Index j = column; j < n; j += width) {
     const T v = x(j);
@@ -122,8 +124,8 @@ SDTW_DEVICE T smoothed(const Smoothing<T>& op, Candidate x, Index n, int column,
   return high + op.gamma * gain;
 }
 
-// The mean under the law of how the candidates move, and what is left of it under the weights of the curvature: centring
-// twice keeps the digits where the law is close to one-hot.
+// The mean under the law of how the candidates move, and what is left of it under the weights of the curvature:
+// centring twice keeps the digits where the law is close to one-hot.
 template <class T> struct Move { T mean, rest; };
 template <int Op, class T, class Candidate, class Moved>
 SDTW_DEVICE Move<T> mean_move(const Smoothing<T>& op, const Law<T>& law, Candidate x, Moved m, Index n, int column,
@@ -301,7 +303,9 @@ template <class T, int Op, int W> class Chain {
     law_of(0, t)[i] = law.high, law_of(1, t)[i] = law.scale, law_of(2, t)[i] = law.bar;
   }
   SDTW_DEVICE Law<T> law(Index t, Index i) const { return {law_of(0, t)[i], law_of(1, t)[i], law_of(2, t)[i]}; }
-  SDTW_DEVICE void keep(Index t, Index i, Move<T> move) const { moves_of(1, t)[i] = move.mean, moves_of(2, t)[i] = move.rest; }
+  SDTW_DEVICE void keep(Index t, Index i, Move<T> move) const {
+    moves_of(1, t)[i] = move.mean, moves_of(2, t)[i] = move.rest;
+  }
   SDTW_DEVICE Move<T> move(Index t, Index i) const { return {moves_of(1, t)[i], moves_of(2, t)[i]}; }
 
   // Messages of step t, relative to the largest; every warp finds it for itself.
@@ -361,8 +365,8 @@ template <class T, int Op, int W> class Chain {
   }
 };
 
-// grid (any), block (whole warps). IN potentials, direction; WORK messages, laws, moves, visits; OUT value, slope, gradient,
-// product, totals, path.
+// grid (any), block (whole warps). IN potentials, direction; WORK messages, laws, moves, visits; OUT value, slope,
+// gradient, product, totals, path.
 template <class T, int Op, int W> SDTW_DEVICE void chains(const Arguments<T>& a) {
   for (Index group = blockIdx.x; group < a.groups; group += gridDim.x)
     for (Index b = group; b < a.chains; b += a.groups) {

@@ -5,16 +5,16 @@
 //     grid    any number of blocks: they take tasks from a queue, those of `gather` from their numbers
 //     block   one warp
 //     shared  static, a tile of costs or probabilities of a block of kFrames frames
-// and takes one `Arguments`. A task is a strip of 32 rows of a sample; row k holds the blank before label k, and label k;
-// lane l owns one row. States of a frame do not depend on each other, and what a lane needs of the row above was computed
-// one frame ago: it comes by a shuffle. The label of the last row of a strip goes through device memory to the strip
-// below, which runs one block of frames behind. As in alignment.cu the queue hands out strips in the order in which they
-// depend on each other, so no launch can hang; and the forward pass leaves the states of all lanes every kFrames frames,
-// from where the backward pass computes the probabilities of a block again.
+// and takes one `Arguments`. A task is a strip of 32 rows of a sample; row k holds the blank before label k, and
+// label k; lane l owns one row. States of a frame do not depend on each other, and what a lane needs of the row above
+// was computed one frame ago: it comes by a shuffle. The label of the last row of a strip goes through device memory
+// to the strip below, which runs one block of frames behind. As in alignment.cu the queue hands out strips in the
+// order in which they depend on each other, so no launch can hang; and the forward pass leaves the states of all
+// lanes every kFrames frames, from where the backward pass computes the probabilities of a block again.
 //
-// The gradient takes one more kernel. A class can be the label of many rows: `backward` leaves how probably every row is
-// visited, `gather` adds up those of each class and frame, in the order of the rows. So all sums run in an order that the
-// data alone decide: results repeat bitwise, on any device, with any grid.
+// The gradient takes one more kernel. A class can be the label of many rows: `backward` leaves how probably every row
+// is visited, `gather` adds up those of each class and frame, in the order of the rows. So all sums run in an order
+// that the data alone decide: results repeat bitwise, on any device, with any grid.
 #include "sdtwkit/ctc_cell.h"
 #include "sdtwkit/node.h"
 
@@ -39,7 +39,7 @@ template <class T> struct Arguments {
   T* sent;                    // WORK (samples, 2, frames) what a strip sends to the one above, and how that moves
   T* visits;                  // WORK (samples, frames, targets) of the labels (of a product: how these move)
   T* blanks;                  // WORK (samples, strips, frames) the same of all blanks of a strip
-  Index* next;                // WORK (samples, targets) next row with the same label, or `targets`; if a row above has it, ~
+  Index* next;                // WORK (samples, targets) next row with this label, or `targets`; ~ if a row above has it
   T* value;                   // OUT (samples,)
   T* slope;                   // OUT (samples,)
   T* gradient;                // OUT (samples, frames, classes), zero on entry: the gradient or the product
@@ -52,7 +52,8 @@ constexpr int kTile = kFrames * kPitch;
 template <class T> SDTW_DEVICE Index strips_of(const Arguments<T>& a) { return a.targets / kWarp + 1; }
 template <class T> SDTW_DEVICE Index blocks_of(const Arguments<T>& a) { return (a.frames + kFrames - 1) / kFrames; }
 
-// counters: queues of the two passes; (samples,) whether a number is none; for each pass (samples, strips) how far strips are.
+// counters: queues of the two passes; (samples,) whether a number is none; for each pass (samples, strips) how far
+// strips are.
 template <class T> struct Counters {
   Index *queue, *strange, *progress;
   SDTW_DEVICE Counters(const Arguments<T>& a, int pass)
@@ -92,8 +93,8 @@ template <class T> struct Strip {
   SDTW_DEVICE bool is_last() const { return number == sample.m / kWarp; }
 
   SDTW_DEVICE Strip(const Arguments<T>& a, const Sample& s, Index strip)
-      : sample(s), number(strip), k(strip * kWarp + lane_of_thread()), label(a.blank), is_row(k <= s.m), is_label(k < s.m),
-        skips(false), wrong(false) {
+      : sample(s), number(strip), k(strip * kWarp + lane_of_thread()), label(a.blank), is_row(k <= s.m),
+        is_label(k < s.m), skips(false), wrong(false) {
     if (!is_label) return;
     const Index* const targets = a.target + s.id * a.targets;
     skips = k > 0 && targets[k] != targets[k - 1];
@@ -118,8 +119,8 @@ template <class Op, bool Tangents> struct Front {
     N previous = node<N>(from_lane_above(label.state), from_lane_above(label.moved()));
     if (lane_of_thread() == 0) previous = edge;
     const bool possible = blank_cost < infinity;
-    const auto cell = ctc_cell(op, label.state, blank.state, previous.state, skips, is_label ? cost : infinity, possible,
-                               possible ? blank_cost : T(0));
+    const auto cell = ctc_cell(op, label.state, blank.state, previous.state, skips, is_label ? cost : infinity,
+                               possible, possible ? blank_cost : T(0));
     q[0] = cell.label.q.left, q[1] = cell.label.q.diag, q[2] = cell.label.q.up, q[3] = cell.stayed, q[4] = cell.left;
     T moved = 0, blank_moved = 0;
     if constexpr (Tangents) {
@@ -147,10 +148,11 @@ template <class N, class T, class S> SDTW_DEVICE N* checkpoint(const Arguments<T
          ((s.sample.id * strips_of(a) + s.number) * blocks_of(a) + block) * 2 * kWarp + lane_of_thread();
 }
 
-// Numbers of a block of frames, from `scores` (samples, frames, classes): OUT minus those of the lane's label, in the lane's
-// column of the tile, and of the blank, for the frame of the lane.
+// Numbers of a block of frames, from `scores` (samples, frames, classes): OUT minus those of the lane's label, in the
+// lane's column of the tile, and of the blank, for the frame of the lane.
 template <class T>
-SDTW_DEVICE T load_block(const Arguments<T>& a, const T* scores, const Strip<T>& s, Index t0, int count, Shared<T> tile) {
+SDTW_DEVICE T load_block(const Arguments<T>& a, const T* scores, const Strip<T>& s, Index t0, int count,
+                         Shared<T> tile) {
   const T* const first = scores + (s.sample.id * a.frames + t0) * a.classes;
   for (int f = 0; f < count; ++f) tile[f * kPitch + lane_of_thread()] = -first[f * a.classes + s.label];
   return lane_of_thread() < count ? -first[lane_of_thread() * a.classes + a.blank] : T(0);
@@ -279,7 +281,8 @@ template <class Op, bool Store, bool Tangents> SDTW_DEVICE void forward(const Ar
   }
 }
 
-// grid (any), block (32,). IN log_probs, target, direction, `edges`, `checkpoints`, `seed`; WORK sent; OUT `visits`, `blanks`.
+// grid (any), block (32,). IN log_probs, target, direction, `edges`, `checkpoints`, `seed`; WORK sent; OUT `visits`,
+// `blanks`.
 template <class Op, bool Tangents> SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
   using T = typename Op::Scalar;
   using N = Node<Op, Tangents>;

@@ -40,19 +40,24 @@ template <class T> SDTW_FN T weight(T x, const Smoothing<T>& op, T lowest) {
   using Unsigned = typename R::Unsigned;
   const T rounded = x * op.rate + R::magic, k = rounded - R::magic;
   const T f = (x * op.rate - k) + x * op.rate_low;
-  const Unsigned exponent = (Unsigned(R::bits(rounded)) + Unsigned(R::one_bits >> R::fraction_width)) << R::fraction_width;
+  const Unsigned one = Unsigned(R::one_bits >> R::fraction_width);
+  const Unsigned exponent = (Unsigned(R::bits(rounded)) + one) << R::fraction_width;
   const T power = exp2_fraction(f) * R::unbits(static_cast<typename R::Bits>(exponent));
   return x >= lowest ? power : T(0);
 }
 
 // The part p of the simplex that lies above the bar, and what it adds to the smoothed maximum in units of gamma. V is
 // a number or a vector of them.
-template <class V> SDTW_FN V part_above(V u, V bar, V zero) { return u > bar ? u - bar : zero; }
-template <class T, class V> SDTW_FN V gain_above(V u, V bar, V p, V zero) { return u > bar ? p * (u - T(0.5) * p) : zero; }
+template <class V> SDTW_FN V part_above(const V& u, const V& bar, const V& zero) { return u > bar ? u - bar : zero; }
+template <class T, class V> SDTW_FN V gain_above(const V& u, const V& bar, const V& p, const V& zero) {
+  return u > bar ? p * (u - T(0.5) * p) : zero;
+}
 
 // Hess_max(q) m = w (m - <w, m> / <w, 1>) / gamma with w = q (entropy), w = 1[q > 0] (l2).
 template <bool Sparse, class T> SDTW_FN T curvature_weight(T q) { return Sparse ? (q > T(0) ? T(1) : T(0)) : q; }
 // d (q u), where u moves by ud and the candidate, relative to that mean, by m.
-template <class T> SDTW_FN T bent(T q, T ud, T u, T w, T m, T inverse_gamma) { return q * ud + (u * (w * m)) * inverse_gamma; }
+template <class T> SDTW_FN T bent(T q, T ud, T u, T w, T m, T inverse_gamma) {
+  return q * ud + (u * (w * m)) * inverse_gamma;
+}
 
 }  // namespace sdtw

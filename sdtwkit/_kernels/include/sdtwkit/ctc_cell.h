@@ -10,8 +10,8 @@ template <class State, class T> struct CtcCell {
   T stayed, left;           // the blank stayed; it came from the label before
 };
 
-// same, between, previous: the label, the blank and the label before it, one frame ago. An infinite cost forbids the label,
-// `possible` the blank.
+// same, between, previous: the label, the blank and the label before it, one frame ago. An infinite cost forbids the
+// label, and the blank where it is not possible.
 template <class Op, class T = typename Op::Scalar>
 SDTW_FN CtcCell<typename Op::State, T> ctc_cell(const Op& op, typename Op::State same, typename Op::State between,
                                                 typename Op::State previous, bool skips, T cost, bool possible,
