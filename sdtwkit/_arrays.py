@@ -969,8 +969,9 @@ def narrowed(array, dtype):
         return array.astype(dtype)
     with np.errstate(over="ignore"):
         narrow = array.astype(dtype)
-    if (np.isfinite(array) & ~np.isfinite(narrow)).any():
-        raise ValueError(f"a result of {array[np.isfinite(array)].max():.3g} does not fit {dtype}; pass float64 arrays")
+    beyond = np.isfinite(array) & ~np.isfinite(narrow)
+    if beyond.any():
+        raise ValueError(f"a result of {array[beyond][0]:.3g} does not fit {dtype}; pass float64 arrays")
     return narrow
 
 

@@ -10,6 +10,7 @@ from sdtwkit._arrays import (
     as_direction,
     as_matrices,
     as_series_pair,
+    narrowed,
 )
 
 rng = np.random.default_rng(0)
@@ -572,3 +573,8 @@ def test_a_cotangent_has_the_shape_of_its_costs_and_is_finite():
     G[1, 2, 3] = inf
     with pytest.raises(ValueError, match=r"G\[1\] holds inf at row 2, column 3; expected finite numbers"):
         as_matrices(G, name="G", like=costs)
+
+
+def test_a_result_that_float32_does_not_hold_is_named():
+    with pytest.raises(ValueError, match=r"a result of -1e\+300 does not fit float32; pass float64 arrays"):
+        narrowed(np.array([5.0, np.inf, -1e300]), np.dtype(np.float32))
