@@ -620,8 +620,6 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
            [0.  , 1.  , 0.  ]])
     """
 
-    _takes_device_arrays = False
-
     def __init__(
         self,
         reg: ArrayLike = 0.1,
@@ -694,14 +692,15 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
         """-> what the weighted series have in common after warping, and the rounds that it took."""
 
         def mean_of(items):
-            return np.tensordot(weights, items, axes=1).astype(X[0].dtype)
+            with _arrays.device_of(X[0]):
+                return sum(weight * item for weight, item in zip(weights, items, strict=True)).astype(X[0].dtype)
 
         length = common_length(X)
         reference = before = mean_of([resampled(x, length) for x in X])
         best = np.inf
         for n_iter in range(1, max_iter + 1):
             warps = self._onto(reference, X)
-            objective = weights @ warps.objective
+            objective = weights @ _arrays.on_host(warps.objective)
             if n_iter > 1 and not best - objective > tol * best:
                 return (reference if objective <= best else before), n_iter
             best, before, reference = objective, reference, mean_of(warps.warped)
@@ -749,7 +748,7 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
         X = items(self._read(X, lengths))
-        return np.stack(self._onto(self.reference_, X).warped)
+        return _arrays.stacked(self._onto(self.reference_, X).warped)
 
     def score(
         self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None, *, lengths: Lengths = None
@@ -775,7 +774,8 @@ class DecDTWAligner(TransformerMixin, SeriesEstimator):
             If the series are not as for `transform`, or the weights do not fit.
         """
         X = items(self._read(X, lengths))
-        return -float(np.average(self._onto(self.reference_, X).objective, weights=read_weights(sample_weight, len(X))))
+        objective = _arrays.on_host(self._onto(self.reference_, X).objective)
+        return -float(np.average(objective, weights=read_weights(sample_weight, len(X))))
 
     def align(self, x: ArrayLike, y: ArrayLike) -> WarpResult:
         """The warps that lay x on y, with this estimator's options; needs no fit.

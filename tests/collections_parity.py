@@ -109,3 +109,14 @@ def check_preprocessing(cupy, rng, dtype):
         for transformer in (SeriesScaler(), SeriesResampler(5)):
             expected = transformer.fit_transform(X, **lengths)
             alike(transformer.fit_transform(device_X, **lengths), expected, dtype)
+
+
+def check_continuous_aligner(cupy, rng):
+    for X, lengths in forms(rng):
+        for reference in (None, rng.normal(size=(6, 2))):
+            on_cpu, aligner = (sdtwkit.DecDTWAligner(0.5, reference=reference, max_iter=3) for _ in range(2))
+            device_X = on_device(cupy, X)
+            on_cpu.fit(X, **lengths)
+            aligner.fit(device_X, **lengths)
+            alike(aligner.transform(device_X, **lengths), on_cpu.transform(X, **lengths), np.float64)
+            assert_allclose(aligner.score(device_X, **lengths), on_cpu.score(X, **lengths))

@@ -11,6 +11,7 @@ import textwrap
 import cuda_on_host
 import numpy as np
 import pytest
+from collections_parity import check_continuous_aligner
 from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
 from device_parity import DTYPES
 from device_parity_warps import LOSSES, OPTIONS, SHAPES, check_options_of_each_pair, check_warps
@@ -114,6 +115,10 @@ def test_the_aligner_passes_arrays_through(cupy, rng):
     x, y = rng.normal(size=(2, 9, 1)), rng.normal(size=(2, 8, 1))
     aligner = DecDTWAligner(0.5, band=0.3)
     assert_array_equal(aligner.align(cupy.asarray(x), cupy.asarray(y)).values.get(), aligner.align(x, y).values)
+
+
+def test_the_aligner_learns_and_warps(cupy, rng):
+    check_continuous_aligner(cupy, rng)
 
 
 def test_results_lie_on_the_device_of_the_data(cupy, rng):

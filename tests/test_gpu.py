@@ -11,6 +11,7 @@ from collections_parity import (
     check_averaging,
     check_barycenters,
     check_classifiers,
+    check_continuous_aligner,
     check_distances,
     check_kmeans,
     check_preprocessing,
@@ -238,6 +239,6 @@ def test_distances(rng, metric):
     check_distances(cupy, rng, metric)
 
 
-@pytest.mark.parametrize("check", [check_classifiers, check_kmeans])
+@pytest.mark.parametrize("check", [check_classifiers, check_kmeans, check_continuous_aligner])
 def test_estimators(rng, check):
     check(cupy, rng)
