@@ -364,7 +364,8 @@ def _read(value, name, device=False):
         return array
     if array.ndim == 0:
         raise wrong_type(value, name, "an array of real numbers")
-    hint = "; a ragged collection is a list of arrays, not an object array" if array.dtype.hasobject else ""
+    ragged = array.dtype.hasobject and any(map(np.ndim, array.flat))
+    hint = "; a ragged collection is a list of arrays, not an object array" if ragged else ""
     raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers{hint}")
 
 

@@ -137,7 +137,7 @@ def _check_table(value, name, dtype, ndim, shapes):
 @functools.lru_cache(maxsize=256, typed=True)
 def _checked_recursion(gamma, regularizer, window, open_begin, open_end):
     gamma = check_smoothing(gamma, regularizer)
-    radius, mask = (-1, None) if window is None else _check_window(window)
+    radius, mask = (-1, None) if window is None else check_window(window)
     begin, end = _check_open(open_begin, "open_begin"), _check_open(open_end, "open_end")
     return Recursion(gamma, regularizer, DEFAULT_STEPS, UNIT_WEIGHTS, radius, mask, begin, end)
 
@@ -179,7 +179,7 @@ def _check_step_weights(step_weights, n_steps):
     return weights
 
 
-def _check_window(window):
+def check_window(window):
     """-> (radius, None) or (-1, mask of shape (1 or B, n, m))."""
     expected = "None, an integer >= 0 or a boolean mask (n, m) or (B, n, m)"
     if not isinstance(window, (list, tuple)) and not on_device(window) and np.ndim(window) == 0:

@@ -29,8 +29,8 @@ import jax.numpy as jnp
 
 from . import _adapters, costs, series
 from ._adapters import ONE_SIDED, REDUCTIONS
-from ._options import UNIT_WEIGHTS
-from ._words import check_choice, wrong_choice
+from ._options import UNIT_WEIGHTS, check_smoothing
+from ._words import check_choice, wrong_choice, wrong_type
 from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
 
@@ -264,6 +264,8 @@ def _ready(x, y, cost, x_lengths, y_lengths, window):
             raise ValueError("y is given, but cost 'precomputed' takes the costs as x; expected y=None")
         single = x.ndim == 2
         x = x[None] if single else x
+    elif y is None:
+        raise wrong_type(y, "y", "an array, as only cost 'precomputed' goes without")
     else:
         y = jnp.asarray(y)
         single = x.ndim < 3
@@ -400,7 +402,7 @@ def _options(gamma, cost, regularizer, window, step_weights, open_begin, open_en
         raise TypeError(f"cost is {cost!r}; expected the name of a cost, which is what compiled code can take")
     costs.get_cost(cost)
     radius = window if isinstance(window, int) else None
-    number = float(gamma) if _constant(gamma) else 1.0
+    number = check_smoothing(gamma, regularizer) if _constant(gamma) else 1.0
     return _Options(
         number, cost, regularizer, radius, tuple(step_weights), open_begin, open_end, n_jobs, bool(divergence)
     )
@@ -797,7 +799,7 @@ def chain_marginals(
         forbidden = jnp.isinf(theta)
         theta = jnp.where(forbidden, theta, jnp.where(forbidden, 0, theta) / gamma)
     shared = {} if lengths is None else {"lengths": jnp.asarray(lengths).reshape(-1)}
-    number = float(gamma) if _constant(gamma) else 1.0
+    number = check_smoothing(gamma, regularizer) if _constant(gamma) else 1.0
     E = _marginals((number, regularizer, n_jobs), theta, shared)
     E = E.sum(axis=-1) if pair else E
     return E[0] if single else E

@@ -16,7 +16,7 @@ import contextlib
 import functools
 import json
 import math
-from numbers import Integral
+from numbers import Real
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ except ImportError as error:
 from . import _adapters, _arrays, costs, series
 from ._adapters import ONE_SIDED, REDUCTIONS
 from ._cuda import exchange
-from ._options import UNIT_WEIGHTS
+from ._options import UNIT_WEIGHTS, check_smoothing, check_window
 from ._words import check_choice, wrong_choice, wrong_type
 from .dp import CTC, ChainDP
 from .weak import NORMALIZATIONS
@@ -362,14 +362,16 @@ class _Aligning(_Module):
 
     def __init__(self, gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **more):
         super().__init__()
+        check_smoothing(1.0 if isinstance(gamma, torch.Tensor) else gamma, regularizer)
         self._set("gamma", gamma)
         self._set("prior", None if prior is None else torch.as_tensor(prior))
         if not isinstance(cost, str):
             raise TypeError(f"cost is {cost!r}; expected the name of a cost, which is what an operator can take")
         self.cost = costs.get_cost(cost) and cost
         self.regularizer = regularizer
-        radius = int(window) if isinstance(window, Integral) else None
-        self._set("mask", None if window is None or radius is not None else torch.as_tensor(window))
+        is_mask = not (window is None or isinstance(window, (Real, str)))
+        radius = None if window is None or is_mask else check_window(window)[0]
+        self._set("mask", torch.as_tensor(window) if is_mask else None)
         weights = tuple(float(weight) for weight in step_weights)
         recursion = {"regularizer": regularizer, "window": radius, "step_weights": weights}
         recursion |= {"open_begin": open_begin, "open_end": open_end}
@@ -396,8 +398,10 @@ class _Aligning(_Module):
         gamma = self.gamma
         if not isinstance(gamma, torch.Tensor):
             gamma = torch.tensor(gamma, dtype=torch.float64)
+        elif gamma.numel() != 1:
+            raise ValueError(f"gamma has shape {tuple(gamma.shape)}; expected one number")
         prior = None if self.prior is None else self.prior.to(x)
-        lengths = _lengths(x_lengths), _lengths(y_lengths)
+        lengths = _lengths(x_lengths, "x_lengths"), _lengths(y_lengths, "y_lengths")
         return x, y, _Options(gamma, *lengths, prior, self.mask, self.settings)
 
     def _over_costs(self, x, y, options):
@@ -435,8 +439,13 @@ def _batched(tensor):
     return tensor[None] if tensor.ndim == 2 else tensor
 
 
-def _lengths(lengths):
-    return None if lengths is None else torch.as_tensor(lengths, dtype=torch.int64).reshape(-1)
+def _lengths(lengths, name):
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths)
+    if lengths.is_floating_point():
+        raise TypeError(f"{name} has dtype {lengths.dtype}; expected integers")
+    return lengths.to(torch.int64).reshape(-1)
 
 
 def _wanted(tensor):
@@ -725,7 +734,8 @@ class CTCLoss(torch.nn.Module):
         log_probs = _in_reach(log_probs, "log_probs")
         if log_probs.dtype in (torch.float16, torch.bfloat16):
             log_probs = log_probs.float()
-        arguments = log_probs, targets, _lengths(input_lengths), _lengths(target_lengths), self.blank
+        lengths = _lengths(input_lengths, "input_lengths"), _lengths(target_lengths, "target_lengths")
+        arguments = log_probs, _in_reach(targets, "targets"), *lengths, self.blank
         values = _ctc(*arguments)[0] if _wanted(log_probs) else _ctc_value(*arguments)
         return _reduced(values, self.reduction)
 
@@ -881,7 +891,8 @@ class DecDTW(_Module):
         numbers = (self.reg, self.band_lower, self.band_upper, self.slope_lower, self.slope_upper)
         numbers = [one if isinstance(one, torch.Tensor) or one is None else _number(one) for one in numbers]
         times = self.x_times, self.y_times, self.warp_times
-        return _dec_dtw(x, y, *numbers, *times, _lengths(x_lengths), _lengths(y_lengths), self.options)
+        lengths = _lengths(x_lengths, "x_lengths"), _lengths(y_lengths, "y_lengths")
+        return _dec_dtw(x, y, *numbers, *times, *lengths, self.options)
 
 
 def _number(value):
@@ -989,8 +1000,8 @@ class ChainMarginals(_Module):
     ) -> torch.Tensor:
         pair = isinstance(theta, (tuple, list))
         theta, transition = theta if pair else (theta, None)
-        _in_reach(theta, "theta")
-        theta, other = _floating(theta, transition if pair else theta)
+        transition = _in_reach(transition, "transition") if pair else theta
+        theta, other = _floating(_in_reach(theta, "theta"), transition)
         transition, gamma = (other if pair else None), self.gamma
         gamma = gamma if isinstance(gamma, torch.Tensor) else _number(gamma)
         if _wanted(gamma):  # E(theta; gamma) = E(theta / gamma; 1)
@@ -1001,4 +1012,4 @@ class ChainMarginals(_Module):
                 for one in (theta, transition)
             )
             gamma = torch.ones_like(gamma)
-        return _chain_marginals(theta, transition, _lengths(lengths), gamma, self.regularizer)
+        return _chain_marginals(theta, transition, _lengths(lengths, "lengths"), gamma, self.regularizer)

@@ -21,7 +21,7 @@ LENGTHS = {"x_lengths": [5, 3], "y_lengths": [4, 2]}
 
 torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
 if torch:
-    from sdtwkit.torch import CTCLoss, SoftAlignment, SoftDTWLoss
+    from sdtwkit.torch import ChainMarginals, CTCLoss, DecDTW, SoftAlignment, SoftDTWLoss
 
 
 def gradcheck(function, leaves):
@@ -487,6 +487,17 @@ def test_ctc_where_nothing_fits(rng):
         (lambda x, y: SoftDTWLoss(divergence=True, prior=torch.zeros(5, 4)), "the divergence takes no prior"),
         (lambda x, y: SoftDTWLoss(divergence=True, cost="nll"), "the divergence takes no prior, no cost 'nll'"),
         (lambda x, y: SoftDTWLoss(-1.0)(x, y), "gamma is -1.0; expected a finite number > 0"),
+        (lambda x, y: SoftDTWLoss(0), "gamma is 0.0; expected a finite number > 0"),
+        (lambda x, y: SoftDTWLoss("auto"), "gamma is 'auto', of type str; expected a finite number > 0"),
+        (lambda x, y: SoftDTWLoss(torch.ones(2))(x, y), r"gamma has shape \(2,\); expected one number"),
+        (lambda x, y: SoftDTWLoss(regularizer="l1"), "regularizer is 'l1'; expected 'entropy', 'l2' or None"),
+        (lambda x, y: SoftDTWLoss(window=0.1), "window is 0.1, of type float; expected None, an integer >= 0 or"),
+        (lambda x, y: SoftDTWLoss(window=True), "window is True, of type bool; expected None, an integer >= 0 or"),
+        (lambda x, y: SoftDTWLoss()(x, list(y)), "y is .*, of type list; expected a tensor"),
+        (lambda x, y: SoftDTWLoss()(x, y, torch.tensor([5.0, 5.0])), "x_lengths has dtype torch.float32; expected int"),
+        (lambda x, y: DecDTW()(x, 1.0), "y is 1.0, of type float; expected a tensor"),
+        (lambda x, y: ChainMarginals()((x, None)), "transition is None, of type NoneType; expected a tensor"),
+        (lambda x, y: CTCLoss()(x, [[1], [1]]), r"targets is \[\[1\], \[1\]\], of type list; expected a tensor"),
         (lambda x, y: SoftDTWLoss()(x, y[:, :, :1]), "x has 2 channels, y has 1"),
         (lambda x, y: SoftDTWLoss()(x.detach().numpy(), y), r"x is array\(.*, of type ndarray; expected a tensor"),
         (lambda x, y: SoftDTWLoss()(x, None), "y is None, of type NoneType; expected a tensor"),
