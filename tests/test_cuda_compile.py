@@ -114,13 +114,14 @@ def test_an_error_is_noticed():
         compile_text(wrong, 90)
 
 
-def test_arguments_are_laid_out_as_the_compiler_does():
+@pytest.mark.parametrize("file", [alignment.FILE, chain.FILE, ctc.FILE], ids=lambda file: file.file)
+def test_arguments_are_laid_out_as_the_compiler_does(file):
     """All fields are of eight bytes and nothing lies between them: NumPy's structure is C++'s."""
-    fields = alignment.FILE.arguments_dtype.names
+    fields = file.arguments_dtype.names
     claims = [f"sizeof(sdtw::Arguments<{scalar}>) == {8 * len(fields)}" for scalar in ("float", "double")]
     claims += [f"sizeof(sdtw::Arguments<float>::{name}) == 8" for name in fields]
-    compile_text(alignment.FILE.text + "".join(f'static_assert({claim}, "");\n' for claim in claims), 90)
-    assert {alignment.FILE.arguments_dtype[name] for name in fields} == {np.dtype(np.int64), np.dtype(np.float64)}
+    compile_text(file.text + "".join(f'static_assert({claim}, "");\n' for claim in claims), 90)
+    assert {file.arguments_dtype[name] for name in fields} <= {np.dtype(np.int64), np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("tangents", [False, True])
