@@ -746,7 +746,7 @@ def as_unary_and_transition(unary, transition):
     S = unary.shape[-1]
     if transition.shape != (S, S):
         raise ValueError(f"transition has shape {transition.shape}; expected {(S, S)}, from and into {S} states")
-    check_scores(transition, "transition", ("into state", "from state"))
+    check_scores(transition, "transition", ("row", "column"))
     return unary, transition
 
 

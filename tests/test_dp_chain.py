@@ -580,7 +580,11 @@ def test_float32_keeps_its_digits_on_long_chains(regularizer, rng):
         ((np.zeros((2, 3)),), ValueError, r"theta is a tuple of 1; expected an array or the pair"),
         ((np.zeros(3), np.zeros((3, 3))), ValueError, r"unary has shape \(3,\)"),
         ((np.zeros((2, 3)), np.zeros((2, 2))), ValueError, r"transition has shape \(2, 2\); expected \(3, 3\)"),
-        ((np.zeros((2, 3)), np.full((3, 3), np.nan)), ValueError, "transition holds NaN at into state 0, from state 0"),
+        (
+            (np.zeros((2, 3)), np.full((3, 3), np.nan)),
+            ValueError,
+            "transition holds NaN at row 0, column 0; expected finite scores, or -inf to forbid",
+        ),
     ],
 )
 def test_what_is_no_potential(theta, error, message):

@@ -465,7 +465,7 @@ class LearnedMetric:
     def __call__(self, x: ArrayLike, y: ArrayLike) -> float:
         x, y = _arrays.as_series_pair(x, y)
         if x.form != "single":
-            raise ValueError("x and y are collections; expected two single series, (n, d) or (n,)")
+            raise _words.not_single("x", "y")
         if x.n_channels != self._n_channels:
             raise ValueError(f"x and y have d = {x.n_channels}; the metric was learned from d = {self._n_channels}")
         return self._metric.distances(x, y, 1)[0]
