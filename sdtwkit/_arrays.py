@@ -411,7 +411,9 @@ def _common_dtype(x, y):
 def _pack(raw, form, dtype, lengths, name, lengths_name=None):
     """Series with their true lengths, finite within them."""
     series = _lay_out(raw, form, dtype, name)
-    _settle_lengths(series, _all_finite(series.data), lengths, name, lengths_name or f"{name}_lengths")
+    finite = _all_finite(series.data)
+    if lengths is not None or not finite:
+        _settle_lengths(series, finite, lengths, name, lengths_name or f"{name}_lengths")
     return series
 
 

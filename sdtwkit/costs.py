@@ -112,7 +112,7 @@ class CostPairs:
     ) -> None:
         self.cost = get_cost(cost)
         self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths, names)
-        self.of_device = on_device(x.data)
+        self.of_device = type(x.data) is not np.ndarray and on_device(x.data)
         if self.of_device and not self.cost.takes_batches:
             raise not_on_device("a cost of your own")
         self.dtype = x.dtype
