@@ -13,7 +13,9 @@ import numpy as np
 
 from . import _arrays, _options, divergences, series
 from ._backend import BOTH
+from ._words import check_choice, check_flag, wrong_choice
 from .warping import dec_dtw
+from .weak import NORMALIZATIONS
 
 _OF_CALL = ("cost", "prior", "x_lengths", "y_lengths", "n_jobs")  # the other options belong to the recursion
 REDUCTIONS = ("none", "mean", "sum")  # of the values of a batch
@@ -56,10 +58,19 @@ def _of_divergence(options):
     return {name: option for name, option in options.items() if name != "prior"}
 
 
-def check_divergence(cost, prior, normalize):
-    """Refuse what a divergence does not take."""
-    if prior is not None or normalize == "path" or cost in ONE_SIDED:
-        raise ValueError("the divergence takes no prior, no cost 'nll' or 'precomputed', and no normalize='path'")
+def check_loss(divergence, cost, prior, normalize, reduction):
+    """Refuse what a loss does not take; -> divergence as a bool, the cost's name."""
+    check_choice(reduction, "reduction", REDUCTIONS)
+    if normalize is not None and normalize not in NORMALIZATIONS:
+        *others, last = map(repr, NORMALIZATIONS)
+        raise wrong_choice(normalize, "normalize", f"None, {', '.join(others)} or {last}")
+    if not check_flag(divergence, "divergence"):
+        return False, cost or "sqeuclidean"
+    came = {"a prior": prior is not None, "normalize='path'": normalize == "path", f"cost {cost!r}": cost in ONE_SIDED}
+    for what, is_given in came.items():
+        if is_given:
+            raise ValueError(f"{what} is given; expected none with divergence=True, which does not take it")
+    return True, cost or "half_sqeuclidean"
 
 
 # ---- continuous warps

@@ -30,9 +30,8 @@ import jax.numpy as jnp
 from . import _adapters, costs, series
 from ._adapters import ONE_SIDED, REDUCTIONS
 from ._options import UNIT_WEIGHTS, check_smoothing
-from ._words import check_choice, wrong_choice, wrong_type
+from ._words import check_choice, wrong_type
 from .dp import CTC, ChainDP
-from .weak import NORMALIZATIONS
 
 __all__ = ["chain_marginals", "ctc_loss", "dec_dtw", "soft_alignment", "soft_dtw_loss"]
 
@@ -371,12 +370,7 @@ def soft_dtw_loss(
     >>> round(float(loss), 2), gradient.shape
     (14.86, (2, 4, 3))
     """
-    check_choice(reduction, "reduction", REDUCTIONS)
-    if normalize is not None and normalize not in NORMALIZATIONS:
-        raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
-    cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
-    if divergence:
-        _adapters.check_divergence(cost, prior, normalize)
+    divergence, cost = _adapters.check_loss(divergence, cost, prior, normalize, reduction)
     options = _options(gamma, cost, regularizer, window, step_weights, open_begin, open_end, n_jobs, divergence)
     x, y, shared, _ = _ready(x, y, cost, x_lengths, y_lengths, window)
     if divergence and not _constant(gamma):

@@ -222,10 +222,13 @@ class AlignmentDisplay:
 
         Raises
         ------
+        ValueError
+            If the matrix, the path and the series do not belong together.
         ImportError
             If matplotlib is not installed.
         """
         _check_kind(self.kind)
+        _check_matrix(self.matrix, self.path, self.x, self.y)
         self.ax_ = ax = _new_axes((7.5, 6.5)) if ax is None else ax
         self.figure_ = ax.figure
         unit, time = _time(self.sampling_rate)
@@ -846,6 +849,18 @@ class WarpDisplay:
 
 def _check_kind(kind):
     _words.check_choice(kind, "kind", ("alignment", "cost"))
+
+
+def _check_matrix(matrix, path, x, y):
+    """Refuse what does not belong together in an AlignmentDisplay."""
+    shape = np.shape(matrix)
+    if len(shape) != 2:
+        raise ValueError(f"matrix has shape {shape}; expected (n, m), rows along x")
+    if path is not None and (np.ndim(path) != 2 or np.shape(path)[1] != 2):
+        raise ValueError(f"path has shape {np.shape(path)}; expected (L, 2), matched time steps of x and y")
+    for name, series, length in zip("xy", (x, y), shape, strict=True):
+        if series is not None and len(series) != length:
+            raise ValueError(f"{name} has {len(series)} samples; expected {length}, as the matrix has shape {shape}")
 
 
 def _single_pair(x, y, cost):

@@ -33,9 +33,8 @@ from . import _adapters, _arrays, costs, series
 from ._adapters import ONE_SIDED, REDUCTIONS
 from ._cuda import exchange
 from ._options import UNIT_WEIGHTS, check_smoothing, check_window
-from ._words import check_choice, wrong_choice, wrong_type
+from ._words import check_choice, wrong_type
 from .dp import CTC, ChainDP
-from .weak import NORMALIZATIONS
 
 __all__ = ["CTCLoss", "ChainMarginals", "DecDTW", "SoftAlignment", "SoftDTWLoss"]
 
@@ -525,15 +524,10 @@ class SoftDTWLoss(_Aligning):
         open_begin: OpenEnds = False,
         open_end: OpenEnds = False,
     ) -> None:
-        cost = cost or ("half_sqeuclidean" if divergence else "sqeuclidean")
-        self_terms = {"divergence": bool(divergence)}
+        divergence, cost = _adapters.check_loss(divergence, cost, prior, normalize, reduction)
+        self_terms = {"divergence": divergence}
         super().__init__(gamma, cost, regularizer, window, step_weights, prior, open_begin, open_end, **self_terms)
-        self.divergence, self.reduction = bool(divergence), check_choice(reduction, "reduction", REDUCTIONS)
-        if normalize is not None and normalize not in NORMALIZATIONS:
-            raise wrong_choice(normalize, "normalize", f"None, {', '.join(map(repr, NORMALIZATIONS))}")
-        self.normalize = normalize
-        if divergence:
-            _adapters.check_divergence(cost, prior, normalize)
+        self.divergence, self.reduction, self.normalize = divergence, reduction, normalize
 
     def forward(
         self,

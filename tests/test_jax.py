@@ -241,7 +241,7 @@ def test_ctc(rng):
         (lambda x, y: soft_dtw_loss(x, y, normalize="N"), "normalize is 'N'; expected None, 'n'"),
         (lambda x, y: soft_dtw_loss(x, y, cost="square"), "cost is 'square'; expected one of"),
         (lambda x, y: soft_dtw_loss(x, y, cost=abs), "expected the name of a cost"),
-        (lambda x, y: soft_dtw_loss(x, y, divergence=True, prior=x), "the divergence takes no prior"),
+        (lambda x, y: soft_dtw_loss(x, y, divergence=True, prior=x), "a prior is given; expected none"),
         (lambda x, y: soft_dtw_loss(x, y, "auto"), "gamma is 'auto', of type str; expected a finite number > 0"),
         (lambda x, y: soft_dtw_loss(x), "y is None, of type NoneType; expected an array"),
         (lambda x, y: soft_dtw_loss(x, y[:1]), "x holds 2 series, y 1"),

@@ -440,3 +440,17 @@ def test_collections_are_refused(display):
 def test_unknown_kind_is_refused(pair):
     with pytest.raises(ValueError, match="kind is 'path'; expected 'alignment' or 'cost'"):
         AlignmentDisplay.from_series(*pair, kind="path")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((np.ones(3),), r"matrix has shape \(3,\); expected \(n, m\), rows along x"),
+        ((np.ones((3, 4)), [0, 1]), r"path has shape \(2,\); expected \(L, 2\)"),
+        ((np.ones((3, 4)), None, np.ones(4), np.ones(4)), r"x has 4 samples; expected 3, as .* shape \(3, 4\)"),
+        ((np.ones((3, 4)), None, np.ones(3), np.ones(3)), "y has 3 samples; expected 4"),
+    ],
+)
+def test_what_is_drawn_together_fits_together(arguments, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        AlignmentDisplay(*arguments).plot()
