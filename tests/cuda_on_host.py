@@ -156,12 +156,14 @@ class Device:
     def __init__(self, number=None):
         self.id = Device.current if number is None else number
         self.attributes = {"MultiProcessorCount": 1}
+        self.before = []  # the same device may be entered again
 
     def __enter__(self):
-        self.before, Device.current = Device.current, self.id
+        self.before.append(Device.current)
+        Device.current = self.id
 
     def __exit__(self, *_):
-        Device.current = self.before
+        Device.current = self.before.pop()
 
 
 # What NumPy hands over to CuPy, of which the package uses these.
