@@ -13,11 +13,9 @@
 // the first blocks but u are then the derivatives on the side of x, the last three those on the side of the state, and
 // each weight gradient is one long product over all cells.
 #pragma once
-#include "config.h"
+#include "gru_cell.h"
 
 namespace sdtw {
-
-enum Coupling { kNone = 0, kPre = 1, kLeak = 2, kAdd = 3, kCouplings = 4 };
 
 template <class T> struct Gru {
   using Gemm = void (*)(char*, char*, int*, int*, int*, T*, T*, int*, T*, int*, T*, T*, int*);  // of the Fortran BLAS

@@ -1,29 +1,9 @@
-// The cells of one step of the coupled GRU. Included once for each instruction level, like strip_loops.h: SDTW_LEVEL
+// The cells of one step of the coupled GRU (gru_cell.h). Included once for each instruction level, like strip_loops.h: SDTW_LEVEL
 // names the namespace, SDTW_TARGET the target attribute, and what the loops call is always_inline.
 #include "gru.h"
-#include "math.h"
 
 namespace sdtw {
 namespace SDTW_LEVEL {
-
-// e^v - 1 for v <= 0, to full relative precision near 0: 2^k (2^f - 1) + (2^k - 1). Below -80 or -700 it is -1 within
-// rounding, and 2^k must not leave the normal numbers; NaN passes the bound.
-template <class T> SDTW_FN T expm1_negative(T v) {
-  using R = Real<T>;
-  const T least = sizeof(T) == 4 ? T(-80) : T(-700);
-  const T t = (v < least ? least : v) * T(1.4426950408889634074);
-  const T k = R::round(t), f = t - k;
-  const T power = R::exp2_difference(R::to_exponent(k), R::to_exponent(T(0)));
-  return power * exp2_fraction_minus1(f) + (power - T(1));
-}
-template <class T> SDTW_FN T sigmoid(T v) {
-  const T e = expm1_negative(v < T(0) ? v : -v), s = T(1) / (T(2) + e);  // s = 1 / (1 + exp(-|v|))
-  return v < T(0) ? (T(1) + e) * s : s;
-}
-template <class T> SDTW_FN T hyperbolic_tangent(T v) {
-  const T a = v < T(0) ? v : -v, e = expm1_negative(T(2) * a), s = e / (T(2) + e);  // s = -tanh |v|
-  return v < T(0) ? s : -s;
-}
 
 // One side of a pair: c, and where it moves the state to (pre) or by how much (leak, add).
 template <class T, bool Moves>
@@ -32,8 +12,8 @@ SDTW_NOINLINE SDTW_TARGET void couple_lanes(Index H, T strength, T* SDTW_RESTRIC
                                             const T* SDTW_RESTRICT own, const T* SDTW_RESTRICT other,
                                             T* SDTW_RESTRICT out) {
   for (Index i = 0; i < H; ++i) {
-    const T gate = sigmoid((c[i] + bias[i]) + (from_own[i] + from_other[i]));
-    const T k = strength * gate * (other[i] - own[i]);
+    const T gate = coupling_gate(c[i], bias[i], from_own[i], from_other[i]);
+    const T k = pull(strength, gate, own[i], other[i]);
     c[i] = gate;
     out[i] = Moves ? own[i] + k : k;
   }
@@ -59,13 +39,10 @@ SDTW_NOINLINE SDTW_TARGET void advance_lanes(Index H, T* SDTW_RESTRICT row, cons
   T *SDTW_RESTRICT n = row, *SDTW_RESTRICT r = row + H, *SDTW_RESTRICT z = row + 2 * H, *SDTW_RESTRICT u = row + 3 * H;
   SDTW_IVDEP
   for (Index i = 0; i < H; ++i) {
-    const T reset = sigmoid((r[i] + bias[H + i]) + from_state[i]);
-    const T keep = sigmoid((z[i] + bias[2 * H + i]) + from_state[H + i]);
-    const T inner = from_state[2 * H + i] + bias[3 * H + i];
-    const T candidate = hyperbolic_tangent((n[i] + bias[i]) + reset * inner);
-    const T base = C == kPre ? moved[i] : C == kLeak ? own[i] + moved[i] : own[i];
-    const T state = keep * base + (T(1) - keep) * candidate;
-    r[i] = reset, z[i] = keep, u[i] = inner, n[i] = candidate;
+    const Cell<T> biases = {bias[i], bias[H + i], bias[2 * H + i], bias[3 * H + i]};
+    const Cell<T> g = gates<T>({n[i], r[i], z[i], T(0)}, biases, from_state[i], from_state[H + i], from_state[2 * H + i]);
+    const T state = next_state(g, base_of<C>(own[i], C == kNone ? T(0) : moved[i]));
+    n[i] = g.n, r[i] = g.r, z[i] = g.z, u[i] = g.u;
     next[i] = C == kAdd ? state + moved[i] : state;
   }
 }
@@ -98,13 +75,11 @@ SDTW_NOINLINE SDTW_TARGET void retreat_lanes(Index H, T strength, T* SDTW_RESTRI
   const T* SDTW_RESTRICT c = C == kLeak ? row - H : nullptr;
   SDTW_IVDEP
   for (Index i = 0; i < H; ++i) {
-    const T q = cotangent[i], keep = z[i], reset = r[i], candidate = n[i];
-    const T base = C == kPre ? moved[i] : C == kLeak ? own[i] + strength * c[i] * (other[i] - own[i]) : own[i];
-    const T dz = q * (base - candidate) * (keep * (T(1) - keep));
-    const T dn = q * (T(1) - keep) * (T(1) - candidate * candidate);
-    const T dr = dn * u[i] * (reset * (T(1) - reset)), du = dn * reset;
-    n[i] = dn, r[i] = dr, z[i] = dz, u[i] = du;
-    bias[i] += dn, bias[H + i] += dr, bias[2 * H + i] += dz, bias[3 * H + i] += du;
+    const T q = cotangent[i], keep = z[i];
+    const T shift = C == kPre ? moved[i] : C == kLeak ? pull(strength, c[i], own[i], other[i]) : T(0);
+    const Cell<T> d = inside_gates<T>({n[i], r[i], keep, u[i]}, base_of<C>(own[i], shift), q);
+    n[i] = d.n, r[i] = d.r, z[i] = d.z, u[i] = d.u;
+    bias[i] += d.n, bias[H + i] += d.r, bias[2 * H + i] += d.z, bias[3 * H + i] += d.u;
     before[i] = q * keep;
   }
 }
@@ -153,7 +128,7 @@ SDTW_NOINLINE SDTW_TARGET void uncouple_lanes(Index H, T strength, T* SDTW_RESTR
                                               T* SDTW_RESTRICT flow) {
   for (Index i = 0; i < H; ++i) {
     const T omega = strength * w[i], gate = c[i];
-    const T dc = omega * (other[i] - own[i]) * (gate * (T(1) - gate));
+    const T dc = inside_coupling(omega, gate, own[i], other[i]);
     c[i] = dc;
     bias[i] += dc;
     inner_own[i] = inner_other[i] = dc;
