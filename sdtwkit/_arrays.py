@@ -15,7 +15,7 @@ from reprlib import repr as brief
 import numpy as np
 from numpy import isfinite, ndarray
 
-from ._words import mixed_devices, not_on_device, one_sided_cost, special, wrong_type
+from ._words import mixed_devices, not_on_device, one_sided_cost, other_device, special, wrong_type
 
 # Which kernel dtype serves which NumPy dtype, by character code, so that byte order plays no part.
 _KERNEL_DTYPE = dict.fromkeys("?bBhHiIlLqQpPdg", np.dtype(np.float64)) | dict.fromkeys("ef", np.dtype(np.float32))
@@ -86,12 +86,10 @@ class Series:
         """(B, n, d), with zeros beyond the lengths, laid out as `data`: what undoes `padded`."""
         if self.form != "list":
             return table.reshape(-1, table.shape[-1])
-        arrays, ends = namespace(table), np.cumsum(self.lengths)
-        items = np.repeat(np.arange(len(self)), self.lengths)
-        times = np.arange(ends[-1]) - np.repeat(ends - self.lengths, self.lengths)
-        flat = arrays.zeros((len(self.data), table.shape[-1]), table.dtype)
-        flat[arrays.asarray(self.starts[items] + times)] = table[arrays.asarray(items), arrays.asarray(times)]
-        return flat
+        arrays = namespace(table)
+        items = np.repeat(np.arange(len(self)), [shape[0] for shape in self.shape])
+        times = np.arange(len(items)) - self.starts[items]
+        return table[arrays.asarray(items), arrays.asarray(times)]
 
 
 @dataclass(slots=True, eq=False)
@@ -231,13 +229,18 @@ def product(a, b):
 
 
 def check_one_place(arrays, names):
-    """Refuse arrays (or lists of them, checked before) of which some are NumPy's and some CuPy's."""
+    """Refuse arrays (or lists of them, checked before), some NumPy's and some CuPy's, or those of two devices."""
     if "cupy" not in sys.modules:
         return
-    places = [on_device(array[0] if type(array) is list else array) for array in arrays]
+    arrays = [array[0] if type(array) is list else array for array in arrays]
+    places = [on_device(array) for array in arrays]
     if any(places) and not all(places):
         k = places.index(not places[0])
         raise mixed_devices(names[k], places[k])
+    if all(places):
+        for name, array in zip(names, arrays, strict=True):
+            if array.device.id != arrays[0].device.id:
+                raise other_device(name, array.device.id, arrays[0].device.id)
 
 
 # ---- series
@@ -921,9 +924,12 @@ def as_prior(prior, shape, rows, columns, dtype):
     return prior.data
 
 
-def as_real_array(value, name):
-    """An array of finite real numbers of any shape, C-contiguous float32 or float64."""
-    array = _read(value, name)
+def as_real_array(value, name, device=False):
+    """An array of finite real numbers of any shape, C-contiguous float32 or float64.
+
+    `device` : a CuPy array may stay one, and is taken at its word.
+    """
+    array = _read(value, name, device)
     array = _kernel_ready(array, _KERNEL_DTYPE[array.dtype.char])
     if not _all_finite(array):
         k = int(np.argmin(np.isfinite(array).ravel()))

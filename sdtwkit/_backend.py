@@ -398,6 +398,15 @@ def gru_backward(batch):
         kernels.backward(batch)
 
 
+def gru_on_device(network, x, lengths1, lengths2, whole=False):
+    """Coupled GRUs after their forward pass, on CuPy arrays; see _cuda/gru.py."""
+    from ._cuda import gru
+
+    done = gru.Pass(network, x, lengths1, lengths2, whole)
+    done.forward()
+    return done
+
+
 @functools.cache
 def _recurrent():
     """The kernels and the BLAS they use, on one thread; loaded at first use, for scipy.linalg takes its time."""

@@ -257,6 +257,12 @@ template <class T> SharedArray<T> shared_array(int line, long count) {
   return {static_cast<Cell<T>*>(place.get()), count};
 }
 
+static std::size_t shared_bytes;  // that the launch has asked for
+template <class T> SharedArray<T> shared_at_launch(int line, long count) {
+  if (std::size_t(count) * sizeof(T) > shared_bytes) fail("more shared memory is declared than was asked for");
+  return shared_array<T>(line, count);
+}
+
 // Runs a launch; returns what went wrong, or nothing.
 inline std::string launch(unsigned n_blocks, unsigned threads, int how, unsigned seed, std::function<void()> kernel) {
   order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0, burst = 0;
@@ -348,3 +354,5 @@ template <class T> void __stcg(T* p, T x) {
 namespace sdtw { template <class T> using Shared = cuda_on_host::SharedArray<T>; }
 #define SDTW_SHARED(Type, name, count) \
   const cuda_on_host::SharedArray<Type> name = cuda_on_host::shared_array<Type>(__LINE__, count)
+#define SDTW_SHARED_AT_LAUNCH(Type, name, count) \
+  const cuda_on_host::SharedArray<Type> name = cuda_on_host::shared_at_launch<Type>(__LINE__, count)

@@ -33,13 +33,14 @@ static const Entry entries[] = {
 #include ENTRIES
 };
 extern "C" __attribute__((visibility("default")))
-const char* run_kernel(const char* name, const void* arguments, unsigned blocks, unsigned threads, int order,
-                       unsigned seed) {
+const char* run_kernel(const char* name, const void* arguments, unsigned blocks, unsigned threads, unsigned shared,
+                       int order, unsigned seed) {
   static std::string failure;
   for (const Entry& e : entries)
     if (!std::strcmp(e.name, name)) {
       const auto kernel = e.kernel;
       const auto& a = *static_cast<const sdtw::Arguments<SCALAR>*>(arguments);
+      cuda_on_host::shared_bytes = shared;
       failure = cuda_on_host::launch(blocks, threads, order, seed, [=] { kernel(a); });
       return failure.c_str();
     }
@@ -87,11 +88,11 @@ class Host:
                 raise RuntimeError(done.stderr[:4000])
             run = ctypes.CDLL(f"{stem}.so").run_kernel
             run.restype = ctypes.c_char_p
-            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 2, ctypes.c_int, ctypes.c_uint]
+            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 3, ctypes.c_int, ctypes.c_uint]
             self.loaded[library] = run
         return self.loaded[library]
 
-    def run(self, name, grid, block, arguments):
+    def run(self, name, grid, block, shared, arguments):
         assert block[0] % 32 == 0
         assert 0 < block[0] <= self.file.threads
         assert arguments.shape == ()
@@ -99,7 +100,8 @@ class Host:
         holders = [library for library, names in self.libraries.items() if name in names]
         library = next((library for library in holders if library in self.loaded), holders[0])
         blocks = min(grid[0], BLOCKS)
-        failure = self._library(library)(name.encode(), arguments.ctypes.data, blocks, block[0], self.order, self.seed)
+        run, size = self._library(library), (blocks, block[0], shared)
+        failure = run(name.encode(), arguments.ctypes.data, *size, self.order, self.seed)
         if failure:
             raise KernelFailure(f"{name}: {failure.decode()}")
 
@@ -155,7 +157,7 @@ class Device:
 
     def __init__(self, number=None):
         self.id = Device.current if number is None else number
-        self.attributes = {"MultiProcessorCount": 1}
+        self.attributes = {"MultiProcessorCount": 1, "MaxSharedMemoryPerBlockOptin": 64 * 1024}
         self.before = []  # the same device may be entered again
 
     def __enter__(self):
@@ -170,7 +172,7 @@ class Device:
 UFUNCS = set("absolute add subtract multiply divide true_divide negative power sqrt exp log1p expm1 sign floor".split())
 UFUNCS |= set("maximum less less_equal greater greater_equal equal not_equal".split())
 UFUNCS |= set("bitwise_or bitwise_and invert isfinite".split())
-FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.ndim}
+FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.ndim, np.shape}
 
 
 class Array(np.lib.mixins.NDArrayOperatorsMixin):
@@ -208,7 +210,7 @@ class Array(np.lib.mixins.NDArrayOperatorsMixin):
     def __array_function__(self, function, types, args, options):
         assert function in FUNCTIONS, f"does CuPy have {function}?"
         result = function(*map(_bare, args), **options)
-        return result if isinstance(result, int) else Array(result, self.device.id)
+        return result if isinstance(result, (int, tuple)) else Array(result, self.device.id)
 
     def __bool__(self):
         raise AssertionError("this would wait for the device")
@@ -284,8 +286,17 @@ def cupy_on(*hosts):
             )
 
         def get_function(self, identifier):
-            name = self.names[identifier]
-            return lambda grid, block, arguments: self.host.run(name, grid, block, *arguments)
+            return RawKernel(self.host, self.names[identifier])
+
+    class RawKernel:
+        max_dynamic_shared_size_bytes = 48 * 1024
+
+        def __init__(self, host, name):
+            self.host, self.name = host, name
+
+        def __call__(self, grid, block, arguments, *, shared_mem=0):
+            assert shared_mem <= self.max_dynamic_shared_size_bytes, "this launch would fail"
+            self.host.run(self.name, grid, block, shared_mem, *arguments)
 
     cupy = types.ModuleType("cupy")
     cupy.ndarray, cupy.RawModule = Array, RawModule
@@ -312,4 +323,5 @@ def install(monkeypatch, *hosts):
         monkeypatch.setattr(host.file, "text", host.text)
         monkeypatch.setattr(host.file, "compiled", {})
     kernels.most_blocks.cache_clear()
+    kernels.most_shared.cache_clear()
     return cupy

@@ -2,8 +2,8 @@
 
 NVRTC comes with the extra [gpu] (or [gpu12]); it needs neither a driver nor a device. All kernels of given costs are
 compiled for all architectures; of those with a fused cost, which differ from them in a few lines, some flags and one
-architecture for each cost and operator; of chains and CTC each kernel for one architecture; with SDTWKIT_COMPILE=all in
-the environment everything for all of them: half an hour.
+architecture for each cost and operator; of chains, CTC and GRUs each kernel for one architecture; with
+SDTWKIT_COMPILE=all in the environment everything for all of them: half an hour.
 """
 
 import os
@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit._cuda import alignment, chain, ctc, kernels, warp
+from sdtwkit._cuda import alignment, chain, ctc, gru, kernels, warp
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -81,7 +81,7 @@ def test_kernels_for_series(cost, operator):
     check(list(some_names(operator, cost)), ARCHITECTURES[turn % len(ARCHITECTURES)])
 
 
-@pytest.mark.parametrize("family", [chain, ctc], ids=lambda family: family.FILE.file)
+@pytest.mark.parametrize("family", [chain, ctc, gru], ids=lambda family: family.FILE.file)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_other_kernels(architecture, family):
     for k, names in enumerate(family.libraries().values()):
@@ -114,7 +114,7 @@ def test_an_error_is_noticed():
         compile_text(wrong, 90)
 
 
-@pytest.mark.parametrize("file", [alignment.FILE, chain.FILE, ctc.FILE], ids=lambda file: file.file)
+@pytest.mark.parametrize("file", [alignment.FILE, chain.FILE, ctc.FILE, gru.FILE], ids=lambda file: file.file)
 def test_arguments_are_laid_out_as_the_compiler_does(file):
     """All fields are of eight bytes and nothing lies between them: NumPy's structure is C++'s."""
     fields = file.arguments_dtype.names

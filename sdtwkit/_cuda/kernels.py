@@ -14,6 +14,7 @@ from .. import _words
 _SOURCES = Path(__file__).parent.parent / "_kernels"
 WARP = 32
 _BLOCKS_PER_MULTIPROCESSOR = 32  # as many as may reside on one; more would find no work
+_SHARED_UNASKED = 48 * 1024  # bytes a block may have without more ado, on any device
 OPTIONS = ("-std=c++17",)
 
 
@@ -85,11 +86,17 @@ class KernelFile:
             arguments[name] = array.data.ptr
         return arguments
 
-    def launch(self, grids, threads, arguments):
-        """Kernels by name, with their numbers of blocks, one after the other."""
-        kernels = self.kernels(tuple(grids))
+    def launch(self, grids, threads, arguments, shared=()):
+        """Kernels by name, with their numbers of blocks, one after the other.
+
+        shared : {name: bytes of shared memory}, of kernels that learn at the launch how much they have.
+        """
+        kernels, shared = self.kernels(tuple(grids)), dict(shared)
         for name, blocks in grids.items():
-            kernels[name]((blocks,), (threads,), (arguments,))
+            size = shared.get(name, 0)
+            if size > _SHARED_UNASKED:
+                kernels[name].max_dynamic_shared_size_bytes = size
+            kernels[name]((blocks,), (threads,), (arguments,), shared_mem=size)
 
 
 def flags(*values):
@@ -121,6 +128,14 @@ def most_blocks(device_id, resident=_BLOCKS_PER_MULTIPROCESSOR):
     import cupy
 
     return cupy.cuda.Device(device_id).attributes["MultiProcessorCount"] * resident
+
+
+@functools.cache
+def most_shared(device_id):
+    """Bytes of shared memory that a block may have if it asks for them."""
+    import cupy
+
+    return cupy.cuda.Device(device_id).attributes["MaxSharedMemoryPerBlockOptin"]
 
 
 def placed(arrays, device_id):

@@ -62,7 +62,9 @@ def coupled_gru_forward(
     Raises
     ------
     ValueError, TypeError
-        For parameters of other shapes than these, sequences that do not fit, unknown names, numbers not finite.
+        For parameters of other shapes than these, sequences that do not fit, unknown names, numbers not finite. CuPy
+        arrays, the parameters among them, are computed on their device and give CuPy arrays; a number that is not
+        finite, or a length on the device out of range, makes the states of its pair NaN there.
 
     See Also
     --------
@@ -104,6 +106,10 @@ def coupled_gru_forward(
     network = Network.of(params, coupling, kappa, after_end)
     x1, x2 = _read_pairs(network, x1, x2, lengths1, lengths2)
     network, x1, x2 = _of_one_dtype(network, x1, x2)
+    if _arrays.on_device(x1.data):
+        with x1.data.device:
+            done = _on_device(network, x1, x2, whole=network.hold and network.coupled)
+            return done.states, done.gates
     T = max(x1.n_rows, x2.n_rows)
     batch = Batch.of(network, x1, x2, steps=T if network.hold and network.coupled else None)
     batch.forward()
@@ -154,7 +160,8 @@ def coupled_gru_loss_and_grad(
     Raises
     ------
     ValueError, TypeError
-        As `coupled_gru_forward`, and for `same` that is not 0 or 1.
+        As `coupled_gru_forward`, and for `same` that is not 0 or 1. Of CuPy arrays the loss is an array, too, of shape
+        () and float64; what they cannot raise for, `same` on the device among it, makes it NaN.
 
     See Also
     --------
@@ -179,10 +186,13 @@ def coupled_gru_loss_and_grad(
     network = Network.of(params, coupling, kappa, after_end)
     margin, beta = _words.check_positive(margin, "margin"), _words.check_nonnegative(beta, "beta")
     x1, x2 = _read_pairs(network, x1, x2, lengths1, lengths2)
-    same = _check_same(same, len(x1))
+    same = _check_same(same, len(x1), _arrays.on_device(x1.data))
     network, x1, x2 = _of_one_dtype(network, x1, x2)
-    loss, gradient, by_x = loss_and_grad(network, x1, x2, same, margin, beta)
-    absent = {name: np.zeros(np.shape(params[name]), network.dtype) for name in params if name not in gradient}
+    with _arrays.device_of(x1.data):
+        solve = _loss_and_grad_on_device if _arrays.on_device(x1.data) else loss_and_grad
+        loss, gradient, by_x = solve(network, x1, x2, same, margin, beta)
+        zeros = _arrays.namespace(x1.data).zeros
+        absent = {name: zeros(np.shape(params[name]), network.dtype) for name in params if name not in gradient}
     return loss, {"x1": by_x[0], "x2": by_x[1]} | {name: (gradient | absent)[name] for name in params}
 
 
@@ -231,6 +241,38 @@ def _contrastive(batch, same, margin, beta):
     return float(loss), cotangent.astype(batch.states.dtype), sync.astype(batch.states.dtype)
 
 
+# ---- on a device
+
+
+def _on_device(network, x1, x2, whole=False):
+    """Pairs of CuPy arrays after their forward pass, see _cuda/gru.py."""
+    arrays, T = _arrays.namespace(x1.data), max(x1.n_rows, x2.n_rows)
+    x = arrays.zeros((2, len(x1), T, network.channels), network.dtype)
+    for out, series in zip(x, (x1, x2), strict=True):
+        out[:, : series.n_rows] = series.padded(series.data)
+    return _backend.gru_on_device(network, x, _lengths_on_device(x1), _lengths_on_device(x2), whole)
+
+
+def _lengths_on_device(series):
+    """Lengths; of those that came on a device, 0 for what exceeds the series, as the kernels answer that with NaN."""
+    lengths = series.lengths
+    if not _arrays.on_device(lengths):
+        return lengths
+    rows = [shape[0] for shape in series.shape] if series.form == "list" else [series.n_rows] * len(series)
+    arrays = _arrays.namespace(lengths)
+    with lengths.device:
+        return arrays.where(lengths <= arrays.asarray(np.array(rows, np.int64)), lengths, 0)
+
+
+def _loss_and_grad_on_device(network, x1, x2, same, margin, beta):
+    """As `loss_and_grad`; the loss stays on the device, too."""
+    shares, by_x, *by_weights = _on_device(network, x1, x2).backward(same, margin, beta)
+    by_x = tuple(
+        series.like(series.unpadded(table[:, : series.n_rows])) for series, table in zip((x1, x2), by_x, strict=True)
+    )
+    return shares.sum(), network.unstacked(*by_weights), by_x
+
+
 # ---- the network
 
 
@@ -249,8 +291,9 @@ class Network:
     def of(cls, params, coupling, kappa, after_end):
         _words.check_choice(coupling, "coupling", COUPLINGS)
         _words.check_choice(after_end, "after_end", AFTER_END)
-        p = _check_parameters(params, coupling != "none")
-        return cls.stacked(p, coupling, _words.check_nonnegative(kappa, "kappa"), after_end == "hold")
+        kappa, p = _words.check_nonnegative(kappa, "kappa"), _check_parameters(params, coupling != "none")
+        with _arrays.device_of(p["U"]):
+            return cls.stacked(p, coupling, kappa, after_end == "hold")
 
     @classmethod
     def stacked(cls, p, coupling, kappa, hold):
@@ -261,7 +304,8 @@ class Network:
         inputs, bias, state = [W[n], W[r], W[z]], [bi[n], bi[r] + bh[r], bi[z] + bh[z], bh[n]], [U]
         if coupling != "none":
             inputs, bias, state = [p["Wc"], *inputs], [p["bc"], *bias], [U, p["Uc"], p["Vc"]]
-        return cls(coupling, kappa, hold, np.concatenate(inputs), np.concatenate(bias), np.concatenate(state))
+        concatenate = _arrays.namespace(U).concatenate
+        return cls(coupling, kappa, hold, concatenate(inputs), concatenate(bias), concatenate(state))
 
     @property
     def coupled(self):
@@ -285,14 +329,14 @@ class Network:
 
     def unstacked(self, inputs, bias, state):
         """{parameter: gradient} from gradients of the stacked weights."""
-        H = self.hidden
+        H, concatenate = self.hidden, _arrays.namespace(bias).concatenate
         gate = {}
         if self.coupled:
             gate = {"Wc": inputs[:H], "Uc": state[3 * H : 4 * H], "Vc": state[4 * H :], "bc": bias[:H]}
             inputs, bias = inputs[H:], bias[H:]
-        n, r, z, state_n = np.split(bias, 4)
-        gradient = {"W": np.concatenate([inputs[H:], inputs[:H]]), "U": state[: 3 * H]}
-        return gradient | {"bi": np.concatenate([r, z, n]), "bh": np.concatenate([r, z, state_n])} | gate
+        n, r, z, state_n = (bias[k * H : (k + 1) * H] for k in range(4))
+        gradient = {"W": concatenate([inputs[H:], inputs[:H]]), "U": state[: 3 * H]}
+        return gradient | {"bi": concatenate([r, z, n]), "bh": concatenate([r, z, state_n])} | gate
 
 
 @dataclass(eq=False)
@@ -430,7 +474,8 @@ def _check_parameters(params, coupled):
     wanted = parameter_shapes(1, 1, coupled)
     if missing := [name for name in wanted if name not in params]:
         raise ValueError(f"params lacks {missing[0]!r}; expected {', '.join(wanted)}")
-    arrays = {name: _arrays.as_real_array(params[name], f"params[{name!r}]") for name in wanted}
+    arrays = {name: _arrays.as_real_array(params[name], f"params[{name!r}]", device=True) for name in wanted}
+    _arrays.check_one_place(arrays.values(), [f"params[{name!r}]" for name in arrays])
     if arrays["W"].ndim != 2 or arrays["U"].ndim != 2 or 0 in arrays["W"].shape + arrays["U"].shape:
         name = "W" if arrays["W"].ndim != 2 or 0 in arrays["W"].shape else "U"
         expected = {"W": "(3H, d)", "U": "(3H, H)"}[name]
@@ -442,13 +487,14 @@ def _check_parameters(params, coupled):
                 f"params[{name!r}] has shape {arrays[name].shape}; expected {shape}, as W has d = {d} columns and U "
                 f"has H = {H}"
             )
-    dtype = np.result_type(*arrays.values())
+    dtype = np.result_type(*(array.dtype for array in arrays.values()))
     return {name: array.astype(dtype, copy=False) for name, array in arrays.items()}
 
 
 def _read_pairs(network, x1, x2, lengths1, lengths2):
     names, lengths_names = ("x1", "x2"), ("lengths1", "lengths2")
     x1, x2 = _arrays.as_series_pair(x1, x2, lengths1, lengths2, names, lengths_names)
+    _arrays.check_one_place((x1.data, network.bias), ("x1", "params"))
     if x1.form == "single":
         raise ValueError("x1 and x2 are single series; expected batches, (B, T, d) or lists, of one pair perhaps")
     if x1.n_channels != network.channels:
@@ -460,14 +506,17 @@ def _read_pairs(network, x1, x2, lengths1, lengths2):
 
 def _of_one_dtype(network, x1, x2):
     dtype = np.result_type(network.dtype, x1.dtype)
-    return network.astype(dtype), x1.astype(dtype), x2.astype(dtype)
+    with _arrays.device_of(x1.data):
+        return network.astype(dtype), x1.astype(dtype), x2.astype(dtype)
 
 
-def _check_same(same, n):
-    """(n,) float64 of zeros and ones."""
-    array = _arrays.as_real_array(same, "same")
+def _check_same(same, n, device=False):
+    """(n,) float64 of zeros and ones; on a device, what that holds is not looked at."""
+    array = _arrays.as_real_array(same, "same", device)
     if array.shape != (n,):
         raise ValueError(f"same has shape {array.shape}; expected ({n},), one number for each pair")
+    if _arrays.on_device(array):
+        return array.astype(np.float64)
     wrong = np.flatnonzero((array != 0) & (array != 1))
     if len(wrong):
         raise ValueError(f"same[{wrong[0]}] is {array[wrong[0]]}; expected 1 (same) or 0 (different)")

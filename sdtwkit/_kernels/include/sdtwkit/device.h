@@ -7,11 +7,15 @@
 
 #define SDTW_DEVICE __device__ __forceinline__
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
-// Shared<T> is what functions take, SDTW_SHARED declares `count` elements of the block's shared memory.
+// Shared<T> is what functions take, SDTW_SHARED declares `count` elements of the block's shared memory;
+// SDTW_SHARED_AT_LAUNCH likewise, once in a kernel, where the launch says how many bytes there are.
 namespace sdtw { template <class T> using Shared = T*; }
 #define SDTW_SHARED(Type, name, count) \
   __shared__ Type name##_memory[count]; \
   const sdtw::Shared<Type> name = name##_memory
+#define SDTW_SHARED_AT_LAUNCH(Type, name, count) \
+  extern __shared__ double sdtw_shared_at_launch[]; \
+  const sdtw::Shared<Type> name = reinterpret_cast<Type*>(sdtw_shared_at_launch)
 #endif
 
 namespace sdtw {
