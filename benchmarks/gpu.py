@@ -18,6 +18,7 @@ import numpy as np
 import sdtwkit
 from sdtwkit.barycenters import fit_soft_dtw_barycenter
 from sdtwkit.dp import CTC, AlignmentDP, ChainDP
+from sdtwkit.metric_learning import coupled_gru_forward, coupled_gru_loss_and_grad
 
 GAMMA = 0.1
 REG = 0.1
@@ -29,8 +30,8 @@ class Row(NamedTuple):
 
     what: str
     B: int
-    n: int  # of chains the steps, of CTC the frames
-    m: int  # of chains the states, of CTC the labels
+    n: int  # of chains and GRUs the steps, of CTC the frames
+    m: int  # of chains the states, of CTC the labels, of GRUs the units
     d: int  # of CTC the classes
     dtype: str
 
@@ -74,6 +75,11 @@ ROWS = [
         for B, n, d in ((4096, 50, 2), (1024, 100, 1), (1024, 100, 64), (256, 300, 12), (1, 300, 12))
         for what in ("solution", "gradients")
     ),
+    *(
+        Row(f"coupled GRU: {what}", B, T, H, 6, "float32")
+        for B, T, H in ((32, 100, 32), (32, 100, 64), (1024, 100, 64), (32, 100, 128))
+        for what in ("states", "loss and gradients")
+    ),
 ]
 PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
 
@@ -105,6 +111,7 @@ def ours(cupy, row):
     """The call that a row measures."""
     if row.family != "alignment":
         families = {"chain": our_chain, "CTC": our_ctc, "warp": our_warp, "torch": our_torch_loss, "series": of_series}
+        families |= {"coupled GRU": our_gru}
         return families[row.family](cupy, row)
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
@@ -173,6 +180,19 @@ def our_warp(cupy, row):
     return lambda: warps.vjp(warps.values)
 
 
+def our_gru(cupy, row):
+    rng, (H, d) = np.random.default_rng(0), (row.m, row.d)
+    shapes = {"W": (3 * H, d), "U": (3 * H, H), "bi": 3 * H, "bh": 3 * H}
+    shapes |= {"Wc": (H, d), "Uc": (H, H), "Vc": (H, H), "bc": H}
+    scale = H**-0.5
+    p = {name: cupy.asarray(rng.uniform(-scale, scale, shape).astype(row.dtype)) for name, shape in shapes.items()}
+    x1, x2 = (cupy.asarray(rng.normal(size=(row.B, row.n, d)).astype(row.dtype)) for _ in range(2))
+    if row.what == "coupled GRU: states":
+        return lambda: coupled_gru_forward(p, x1, x2)
+    same = cupy.asarray(rng.integers(0, 2, row.B))
+    return lambda: coupled_gru_loss_and_grad(p, x1, x2, same)
+
+
 def transcripts(row):
     """log_probs (B, n, d) and targets (B, m) on the host."""
     rng = np.random.default_rng(0)
@@ -220,9 +240,11 @@ def theirs(peer, row):
 
 
 def cells(row):
-    """Cells of the tables; moves of chains, states of CTC."""
+    """Cells of the tables; moves of chains, states of CTC, units of GRUs."""
     pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
-    return pairs * row.n * {"alignment": row.m, "warp": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1}[row.family]
+    family = "alignment" if row.family in ("torch", "series") else row.family
+    by_step = {"alignment": row.m, "warp": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1, "coupled GRU": 2 * row.m}
+    return pairs * row.n * by_step[family]
 
 
 def traffic(row):
@@ -287,7 +309,8 @@ def page(cupy, why, repeat):
     """The page, line by line."""
     yield "# Kernels on a GPU"
     yield ""
-    yield "Sizes are pairs x n x m, chains x steps x states, samples x frames x labels; d are channels, or classes."
+    yield "Sizes are pairs x n x m, chains x steps x states, samples x frames x labels, pairs x steps x units; d are"
+    yield "channels, or classes."
     yield ""
     today = datetime.date.today().isoformat()
     if cupy is None:
