@@ -1,5 +1,5 @@
-// The cells of one step of the coupled GRU (gru_cell.h). Included once for each instruction level, like strip_loops.h: SDTW_LEVEL
-// names the namespace, SDTW_TARGET the target attribute, and what the loops call is always_inline.
+// The cells of one step of the coupled GRU (gru_cell.h). Included once for each instruction level, like strip_loops.h:
+// SDTW_LEVEL names the namespace, SDTW_TARGET the target attribute, and what the loops call is always_inline.
 #include "gru.h"
 
 namespace sdtw {
