@@ -259,7 +259,8 @@ def check_chains(cupy, rng, dtype, regularizer, pair, shape, gamma=0.6):
     states, values = dp.decode(theta, **lengths)
     device_states, device_values = dp.decode(there, **lengths)
     close(device_values, values, dtype)
-    for got, expected in zip(device_states, states, strict=True):
+    drawn, device_drawn = (dp.sample(potentials, 40, 7, **lengths) for potentials in (theta, there))
+    for got, expected in zip([*device_states, *device_drawn], [*states, *drawn], strict=True):
         assert_array_equal(got.get(), expected)
 
 

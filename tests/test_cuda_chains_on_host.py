@@ -20,6 +20,7 @@ from device_parity import (
     parts,
 )
 from numpy.testing import assert_array_equal
+from reference_chains import Chain
 
 from sdtwkit._cuda import chain, ctc
 from sdtwkit.dp import CTC, ChainDP, chain_potentials
@@ -106,6 +107,31 @@ def test_no_admissible_sequence(cupy, rng):
 def test_ties_go_to_the_lowest_state(cupy):
     theta = np.zeros((5, 3, 3))
     assert_array_equal(ChainDP().decode(cupy.asarray(theta))[0].get(), ChainDP().decode(theta)[0])
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["full", "pair"])
+@pytest.mark.parametrize("regularizer", ["entropy", "l2"])
+def test_sequences_are_drawn_from_the_law(cupy, rng, regularizer, pair):
+    """Each is as frequent as enumeration says: its probability is a product of those of the rows."""
+    theta = (rng.normal(size=(3, 3)), rng.normal(size=(3, 3))) if pair else rng.normal(size=(3, 3, 3))
+    expected = np.zeros((3, 3, 3))
+    for states, probability in Chain(0.8, regularizer).law(chain_potentials(*theta) if pair else theta).items():
+        expected[states[1:]] += probability
+    drawn = ChainDP(0.8, regularizer=regularizer).sample(on_device(cupy, theta), 4000, random_state=0).get()
+    frequencies = np.bincount(drawn @ [9, 3, 1], minlength=27).reshape(3, 3, 3) / 4000
+    assert not frequencies[expected == 0].any()
+    assert (abs(frequencies - expected) <= 5 * np.sqrt(expected / 4000)).all()
+
+
+def test_more_chains_than_rooms(cupy, monkeypatch, rng):
+    monkeypatch.setattr(chain, "_MOST_GROUPS", 2)
+    theta, lengths = rng.normal(size=(7, 4, 3, 3)), [4, 3, 1, 2, 4, 4, 3]
+    theta[4, 1] = -np.inf
+    there = cupy.asarray(theta)
+    for method, *arguments in (("sample", 5, 0), ("decode",)):
+        found = (getattr(ChainDP(), method)(potentials, *arguments, lengths=lengths) for potentials in (there, theta))
+        for got, expected in zip(*(result[0] if method == "decode" else result for result in found), strict=True):
+            assert_array_equal(got.get(), expected)
 
 
 def test_one_chain_and_other_number_formats(cupy, rng):
@@ -272,7 +298,6 @@ def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rn
         (lambda z, d: ChainDP().hvp((d[0], d[0]), (d[0], z[0])), r"direction\[1\] is no CuPy array"),
         (lambda z, d: ChainDP().marginals_vjp(z, d), "cotangent is a CuPy array"),
         (lambda z, d: ChainDP().value(z[None], d[0, 0, :1].astype(int)), "lengths is a CuPy array"),
-        (lambda z, d: ChainDP().sample(d, 2), "drawing sequences is not available for CuPy arrays"),
         (lambda z, d: chain_potentials(d[0], d[0], z[0, 0]), "start is no CuPy array"),
         (lambda z, d: CTC().value(z, d[:, 0].astype(int)), "targets is a CuPy array"),
         (lambda z, d: CTC().value(z, np.ones((3, 1), int), d[0, 0].astype(int)), "input_lengths is a CuPy array"),
@@ -423,6 +448,7 @@ def sanitized(tmp_path, change="pass"):
         from sdtwkit.dp import CTC, ChainDP
         {change}
         needed = [chain.kernel_name("double", "kEntropy", wants) for wants in ("kFirst", "kSecond")]
+        needed += [chain.kernel_name("double", "kEntropy", "kPath"), chain.walks_name("double", "kEntropy")]
         needed.append(chain.gather_name("double"))
         host, other = (
             cuda_on_host.Host(file, {{"double": names}}, {str(tmp_path)!r}, flags=cuda_on_host.SANITIZERS)
@@ -435,6 +461,7 @@ def sanitized(tmp_path, change="pass"):
             theta, direction = (device_parity.on_device(cupy, value) for value in (theta, direction))
             ChainDP().value_and_grad(theta, **lengths)
             ChainDP().hvp(theta, direction, **lengths)
+            ChainDP().sample(theta, 3, **lengths)
         for other.order, shape in enumerate(((1, 2, 1), (20, 5, 0), (34, 6, 32))):
             log_probs, targets, lengths = device_parity.random_transcripts(rng, *shape, np.float64)
             log_probs, direction = cupy.asarray(log_probs), cupy.asarray(np.ones(log_probs.shape))

@@ -130,6 +130,14 @@ def test_the_same_bits_of_many_chains_every_time(rng):
             assert_array_equal(array.get(), expected)
 
 
+def test_many_sequences_of_many_chains(rng):
+    pair = rng.normal(size=(5000, 30, 20)), rng.normal(size=(20, 20))
+    lengths = rng.integers(1, 31, 5000)
+    drawn, expected = (ChainDP().sample(there, 9, 0, lengths) for there in (tuple(map(cupy.asarray, pair)), pair))
+    for got, answer in zip(drawn, expected, strict=True):
+        assert_array_equal(got.get(), answer)
+
+
 def test_many_pairs_of_many_lengths(rng):
     """More warps than a device has room for, among them pairs of one sample."""
     C = rng.random((3000, 70, 40)).astype(np.float32)

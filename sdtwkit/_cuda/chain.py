@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 
-from .. import _words
 from .kernels import WARP, KernelFile, most_blocks, placed
 
 _DONE = 0
 _OPERATORS = ("kHard", "kEntropy", "kSparse")
 _VALUE, _FIRST, _SECOND, _PATH = "kValueOnly", "kFirst", "kSecond", "kPath"
+_PER_CHAIN = ("theta", "unary", "length", "value", "path")
 _MOST_WARPS = 8
 _MOST_GROUPS = 4096  # as many one-warp blocks as any device has room for
 _MOST_BYTES = 2**30  # of the groups' memory
@@ -20,6 +20,10 @@ def kernel_name(scalar, operator, wants):
     return f"sdtw::chains<{scalar}, sdtw::{operator}, sdtw::{wants}>"
 
 
+def walks_name(scalar, operator):
+    return f"sdtw::walks<{scalar}, sdtw::{operator}>"
+
+
 def gather_name(scalar):
     return f"sdtw::gather<{scalar}>"
 
@@ -28,8 +32,9 @@ def libraries():
     """All kernels, those of a number format together."""
     found = {}
     for scalar in ("float", "double"):
-        kinds = [*itertools.product(_OPERATORS, (_VALUE, _FIRST, _SECOND)), ("kHard", _PATH)]
+        kinds = itertools.product(_OPERATORS, (_VALUE, _FIRST, _SECOND, _PATH))
         found[scalar] = [kernel_name(scalar, *kind) for kind in kinds] + [gather_name(scalar)]
+        found[scalar] += [walks_name(scalar, operator) for operator in _OPERATORS]
     return found
 
 
@@ -61,11 +66,9 @@ class Request:
         self.arrays |= {"product": product, "sums": transition_product}
 
     def want_paths(self, samples, seed, paths):
-        """OUT (B, 1, T) int64: the best sequences (hard operator)."""
-        if samples:
-            raise _words.not_on_device("drawing sequences")
+        """samples 0: the best sequence. OUT (B, max(samples, 1), T) int64, zero on entry."""
         self.wants = _PATH
-        self.arrays["path"] = paths
+        self.seed, self.arrays["path"] = seed, paths
 
     def run(self, value, threads, level):
         """Launch the kernels that fill the OUT arrays, float64 value (B,) among them; returns DONE."""
@@ -89,11 +92,23 @@ class Request:
         if summed:
             work["totals"] = cupy.zeros((groups, states, states))
         arrays = {**placed(self.arrays, value.device.id), **work, "value": value}
-        numbers = {"chains": self.chains, "groups": groups, "steps": steps, "states": states, "gamma": self.gamma}
-        arguments = FILE.arguments(numbers, arrays)
+        numbers = {"groups": groups, "steps": steps, "states": states, "gamma": self.gamma}
         most = most_blocks(value.device.id)
         grids = {kernel_name(self.scalar, _OPERATORS[self.op], self.wants): min(groups, most)}
+        if self.wants == _PATH:
+            self._launch_paths(numbers, arrays, grids, warps, most)
+            return _DONE
         if summed:
             grids[gather_name(self.scalar)] = min(-(-(states**2) // (warps * WARP)), most)
-        FILE.launch(grids, warps * WARP, arguments)
+        FILE.launch(grids, warps * WARP, FILE.arguments(numbers | {"chains": self.chains}, arrays))
         return _DONE
+
+    def _launch_paths(self, numbers, arrays, grids, warps, most):
+        """As many chains at a time as there are groups: what their passes leave is walked through afterwards."""
+        groups, samples = numbers["groups"], arrays["path"].shape[1]
+        for first in range(0, self.chains, groups):
+            some = {name: arrays[name][first : first + groups] for name in _PER_CHAIN if name in arrays}
+            chains = len(some["value"])
+            sequences = {"chains": chains, "samples": samples, "seed": self.seed, "first_path": first * samples}
+            grids[walks_name(self.scalar, _OPERATORS[self.op])] = min(-(-chains * samples // warps), most)
+            FILE.launch(grids, warps * WARP, FILE.arguments(numbers | sequences, arrays | some))

@@ -395,7 +395,7 @@ template <class T> class Chain {
     std::int64_t* path = r_.paths + b_ * count * Index(r_.steps);
     walkers_.clear();
     for (Index k = 0; k < count; ++k) {
-      walkers_.push_back({Uniform(r_.seed + 0x632be59bd9b4e019ULL * std::uint64_t(b_ * count + k + 1)), 0});
+      walkers_.push_back({Uniform::of_path(r_.seed, b_ * count + k), 0});
       walkers_.back().state = pick(u_.get(), walkers_.back().uniform);
     }
     std::fill(ready_.begin(), ready_.end(), length_);

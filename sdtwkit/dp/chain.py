@@ -280,7 +280,7 @@ class ChainDP:
         -------
         states : int64 array of shape (n_samples, T), or list of B such arrays, each of its own length
             For "entropy" draws from the Gibbs law, with probability proportional to exp(score / gamma). Of shape
-            (n_samples, 0) where no sequence is admissible.
+            (n_samples, 0) where no sequence is admissible. Of a device the same sequences, but where rounding decides.
 
         Raises
         ------

@@ -1,15 +1,16 @@
 // Smoothed Viterbi on the GPU (math-alignment page, section 12; what a candidate weighs in chain_cell.h): values,
-// gradients, products with the Hessian and best sequences of any number of chains, of any length, of any number of
-// states.
+// gradients, products with the Hessian, best and drawn sequences of any number of chains, of any length, of any number
+// of states.
 //
-// Every kernel but `gather` runs as
+// Every kernel but `gather` and `walks` runs as
 //     grid    any number of blocks: block k takes the groups k, k + gridDim, ... of chains
 //     block   whole warps, as many as the states are worth
 //     shared  none: what threads hand on goes through device memory, which the first-level cache keeps near
 // and takes one `Arguments`. A block takes a chain from end to end, step after step. Forward, a run of lanes takes a
 // row of candidates: its largest, its sum or its threshold come by shuffles; and of each row its law is kept in three
 // numbers. Backward, lanes lie along the columns: probabilities come from the laws, rows are added up in their order,
-// warps by `part`. So potentials are read twice and a gradient is written once, all of them by rows.
+// warps by `part`. So potentials are read twice and a gradient is written once, all of them by rows. Sequences are
+// walked by another kernel, a warp each, from what the forward pass of their chain has left.
 //
 // Why it is safe: a step of the forward pass reads the messages of the step before and writes its own, and a
 // block_barrier stands between steps; a step back reads the visits of all states and writes its warp's part, a
@@ -20,6 +21,7 @@
 // All sums run in an order that the data alone decide: results repeat bitwise, on any device, with any grid.
 #include "sdtwkit/chain_cell.h"
 #include "sdtwkit/device.h"
+#include "sdtwkit/uniform.h"
 
 namespace sdtw {
 
@@ -46,7 +48,10 @@ template <class T> struct Arguments {
   T* gradient;                    // OUT as theta or unary, zero on entry, or null
   T* product;                     // OUT likewise
   double* sums;                   // OUT (states, states) the totals of all groups
-  Index* path;                    // OUT (chains, steps) states of the best sequence
+  Index samples;                  // sequences of a chain
+  Index seed;
+  Index first_path;               // number of the first sequence among all that are drawn under the seed
+  Index* path;                    // OUT (chains, samples, steps) states, zero on entry
 };
 
 enum Wants { kValueOnly = 0, kFirst = 1, kSecond = 2, kPath = 3 };
@@ -260,13 +265,18 @@ template <class T, int Op, int W> class Chain {
     }
   }
 
-  // OUT the best sequence. Its states depend on each other: one thread goes back.
-  SDTW_DEVICE void walk() {
-    if (threadIdx.x != 0) return;
-    Index state = Index(last.bar);
-    for (Index t = length - 1; t >= 0; --t) {
-      a.path[b * a.steps + t] = state;
-      if (t > 0) state = Index(law(t, state).bar);
+  // OUT sequence k, by a warp: from the end back, each state by the law of the row of the one that follows.
+  SDTW_DEVICE void walk(Index k) {
+    Uniform uniform = Uniform::of_path(UInt64(a.seed), a.first_path + b * a.samples + k);
+    bool strange = false;
+    load(length);
+    smoothed<Op>(op, [&](Index j) { return v(j); }, S, lane_of_thread(), kWarp, last, strange);
+    Index state = pick(last, nullptr, uniform);
+    for (Index t = length - 1;; --t) {
+      if (lane_of_thread() == 0) a.path[(b * a.samples + k) * a.steps + t] = state;
+      if (t == 0) return;
+      if (Op != kHard) load(t);
+      state = pick(law(t, state), row(t, state), uniform);
     }
   }
 
@@ -324,6 +334,24 @@ template <class T, int Op, int W> class Chain {
   SDTW_DEVICE T v(Index j) const { return now[j] - high; }
   SDTW_DEVICE T vd(Index j) const { return now_moved[j] - origin; }
 
+  // A state from the law of a row; null: the row of the end, zeros. Rounding must not lead where the law never goes: the
+  // last candidate with a positive probability takes the rest.
+  SDTW_DEVICE Index pick(const Law<T>& law, const T* scores, Uniform& uniform) const {
+    if (Op == kHard) return Index(law.bar);
+    double u = uniform();
+    Index chosen = 0;
+    for (Index base = 0; base < S; base += kWarp) {
+      const Index j = base + lane_of_thread();
+      const T q = j < S ? probability<Op>(op, law, (scores ? scores[j] : T(0)) + v(j), j) : T(0);
+      const double mass = sum_up_to_lane(double(q));
+      const Index found = over_lanes(q > T(0) && u < mass ? j : S, Least());
+      if (found < S) return found;
+      chosen = over_lanes(q > T(0) ? j : chosen, Largest());
+      u -= __shfl_sync(kAllLanes, mass, kWarp - 1);
+    }
+    return chosen;
+  }
+
   SDTW_DEVICE bool out_of_range(T x) const {
     return !(x <= op.limit && (x >= -op.limit || x == -Real<T>::infinity()));
   }
@@ -366,15 +394,24 @@ template <class T, int Op, int W> class Chain {
 };
 
 // grid (any), block (whole warps). IN potentials, direction; WORK messages, laws, moves, visits; OUT value, slope,
-// gradient, product, totals, path.
+// gradient, product, totals.
 template <class T, int Op, int W> SDTW_DEVICE void chains(const Arguments<T>& a) {
   for (Index group = blockIdx.x; group < a.groups; group += gridDim.x)
     for (Index b = group; b < a.chains; b += a.groups) {
       Chain<T, Op, W> chain(a, group, b);
       if (!chain.forward()) continue;
       if (W == kFirst || W == kSecond) chain.backward();
-      if (W == kPath) chain.walk();
     }
+}
+
+// grid (any), block (whole warps), a warp a sequence, after `chains` of kPath with a group for every chain. IN
+// potentials, messages, laws, value; OUT path, of chains that have a sequence.
+template <class T, int Op> SDTW_DEVICE void walks(const Arguments<T>& a) {
+  const Index warps = Index(gridDim.x) * warps_of_block(), sequences = a.chains * a.samples;
+  for (Index s = Index(blockIdx.x) * warps_of_block() + warp_of_thread(); s < sequences; s += warps) {
+    const Index b = s / a.samples;
+    if (a.value[b] > -Real<double>::infinity()) Chain<T, Op, kPath>(a, b, b).walk(s % a.samples);
+  }
 }
 
 // grid (any), block (any), a thread an entry. IN totals; OUT sums.

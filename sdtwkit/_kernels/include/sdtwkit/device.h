@@ -53,6 +53,14 @@ template <class T, class Combine> SDTW_DEVICE T across_runs(T x, Combine combine
     x = combine(x, __shfl_xor_sync(kAllLanes, x, distance));
   return x;
 }
+// The sum over the lanes up to one's own.
+template <class T> SDTW_DEVICE T sum_up_to_lane(T x) {
+  for (int distance = 1; distance < kWarp; distance *= 2) {
+    const T below = __shfl_up_sync(kAllLanes, x, distance);
+    if (lane_of_thread() >= distance) x += below;
+  }
+  return x;
+}
 SDTW_DEVICE bool any_lane(bool x) { return __any_sync(kAllLanes, x) != 0; }
 struct Sum { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return a + b; } };
 struct Least { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return min2(a, b); } };

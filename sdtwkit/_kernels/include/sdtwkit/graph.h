@@ -176,7 +176,7 @@ template <class T> class Graph {
   void walk() {
     const Index count = std::max(r_.samples, std::int64_t(1)), room = n_ + m_ - 1;
     for (Index k = 0; k < count; ++k) {
-      Uniform uniform(r_.seed + 0x632be59bd9b4e019ULL * std::uint64_t(pair_ * count + k + 1));
+      Uniform uniform = Uniform::of_path(r_.seed, pair_ * count + k);
       std::int64_t* cells = r_.paths + 2 * (Index(r_.path_start[pair_]) + k * room);
       std::int64_t& length = r_.path_length[pair_ * count + k];
       length = 0;

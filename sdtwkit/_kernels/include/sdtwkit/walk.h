@@ -16,7 +16,7 @@ template <class T> class Walks {
     room_ = sweep.pack.n[0] + sweep.pack.m[0] - 1;
     for (Index k = 0; k < count; ++k) {
       Walker w = {0, 0, r.paths + 2 * (Index(r.path_start[b]) + k * room_), r.path_length + b * count + k,
-                  Uniform(r.seed + 0x632be59bd9b4e019ULL * std::uint64_t(b * count + k + 1)), false};
+                  Uniform::of_path(r.seed, b * count + k), false};
       *w.length = 0;
       w.done = !choose_end(w);
       if (!w.done) record(w);
