@@ -109,12 +109,6 @@ def test_a_start_may_lie_anywhere(cupy, rng):
         assert_allclose(sdtwkit.soft_dtw_barycenter(cupy.asarray(x), init=init).get(), expected, atol=1e-3)
 
 
-def test_learned_metrics_are_for_the_cpu_alone(cupy, rng):
-    x, _, labels = groups(rng)
-    with pytest.raises(TypeError, match="taking X from a device is not available for CuPy arrays"):
-        sdtwkit.metric_learning.MahalanobisSoftDTW().fit_labels(cupy.asarray(x), labels)
-
-
 def test_two_kinds_of_arrays(cupy, rng):
     x, _, _ = groups(rng)
     distance = sdtwkit.AlignmentDistance().fit(cupy.asarray(x))

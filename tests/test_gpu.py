@@ -36,6 +36,7 @@ from device_parity import (
     extreme_costs,
     parts,
 )
+from metrics_parity import LEARNERS, check_labels_and_early_stopping, check_learner, check_searches
 from numpy.testing import assert_array_equal
 
 import sdtwkit
@@ -250,3 +251,21 @@ def test_distances(rng, metric):
 @pytest.mark.parametrize("check", [check_classifiers, check_kmeans, check_continuous_aligner])
 def test_estimators(rng, check):
     check(cupy, rng)
+
+
+# ---- learned metrics
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_learned_metrics(rng, dtype, name):
+    check_learner(cupy, rng, dtype, name)
+
+
+@pytest.mark.parametrize("name", ["siamese", "coupled", "linear", "triplet"])
+def test_learned_metrics_stop_early(rng, name):
+    check_labels_and_early_stopping(cupy, rng, name)
+
+
+def test_learned_metrics_search(rng):
+    check_searches(cupy, rng)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
 
-from .. import _arrays, _backend, _words
+from .. import _arrays, _words
 from .._typing import AfterEnd, Array, Coupling, Integers, Lengths, RandomState
-from ._learner import MetricLearner, as_list, compact, part_of
+from ..costs import cost_matrix
+from ._gru_distances import GruMetric, embeddings, last_distances
+from ._learner import MetricLearner, as_list, chosen
 from ._network import (
     AFTER_END,
     COUPLINGS,
-    Batch,
     Network,
     loss_and_grad,
     loss_of,
@@ -28,7 +27,7 @@ from ._synchronisation import Trajectories, trajectories_of
 
 DISTANCES = ("euclidean", "manhattan", "cosine", "trajectory")
 _CLOSED = -2.0  # bias of the coupling gate at the start: weakly coupled
-_BATCH, _BATCH_BYTES = 64, 1 << 25  # pairs that run side by side, or their states and gates: to fit into the caches
+_BATCH = 64  # pairs whose validation loss is found at once
 
 
 class _GruMetricLearner(MetricLearner):
@@ -78,14 +77,15 @@ class _GruMetricLearner(MetricLearner):
         network, X, total = self._network(parameters), self._series, 0.0
         for k in range(0, len(pairs), _BATCH):
             some = pairs[k : k + _BATCH]
-            x1, x2 = (part_of(X, X.starts[index], X.lengths[index]) for index in some.T)
+            x1, x2 = (chosen(X, index) for index in some.T)
             total += len(some) * loss_of(
                 network, x1, x2, same[k : k + _BATCH].astype(np.float64), self.margin, self.beta
             )
-        return total / len(pairs)
+        return float(_arrays.on_host(total)) / len(pairs)
 
     def _metric(self):
-        return GruMetric(self._network(self.params_), self.distance)
+        with _arrays.device_of(self.params_["U"]):
+            return GruMetric(self._network(self.params_), self.distance)
 
     def trajectories(self, x: ArrayLike, y: ArrayLike, *, tolerance: float = 1e-3) -> Trajectories:
         """Follow the two networks along a pair.
@@ -103,7 +103,8 @@ class _GruMetricLearner(MetricLearner):
             states (2, T, H) and gates (2, T, H), T the longer of both; errors (T,), the norms of the differences of the
             states; synchronised_at, the first step at which the error is below `tolerance`, or None; mean_gate, over
             the common part; transversal_exponents (2,), the mean logarithmic growth by step of a small difference of
-            the states when both networks are driven by x, and by y: negative where synchronisation is stable.
+            the states when both networks are driven by x, and by y: negative where synchronisation is stable. Of CuPy
+            arrays states, gates and errors are CuPy arrays; the others are read, and the exponents found on the host.
 
         Raises
         ------
@@ -131,7 +132,8 @@ class _GruMetricLearner(MetricLearner):
                 f"x and y have d = {x.n_channels}, {type(self).__name__} was fitted to series with "
                 f"d = {self._n_channels}; expected as many channels"
             )
-        return trajectories_of(self.params_, x.data, y.data, self._coupling, self._kappa, self._after_end, tolerance)
+        x, y = (self._beside_fit(one, name).data for one, name in ((x, "x"), (y, "y")))
+        return trajectories_of(self.params_, x, y, self._coupling, self._kappa, self._after_end, tolerance)
 
 
 class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLearner):
@@ -182,7 +184,8 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
     Attributes
     ----------
     params_ : dict of arrays
-        As for `coupled_gru_forward`; W, U, bi and bh are exchangeable with those of torch.nn.GRU.
+        As for `coupled_gru_forward`; W, U, bi and bh are exchangeable with those of torch.nn.GRU. CuPy arrays where
+        the series at fit were.
     threshold_ : float
         Distance up to which `predict` takes pairs for same: of best accuracy on the validation pairs, or on those
         trained on; see `calibrate_threshold`.
@@ -279,7 +282,7 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
-        return embeddings(self._network(self.params_), series)
+        return embeddings(self._metric().network, series)
 
     def fit_transform(self, X: ArrayLike, y: ArrayLike, *, lengths: Lengths = None) -> Array:
         """Learn from labelled series and embed them: what a pipeline calls, which knows no pairs.
@@ -307,10 +310,12 @@ class SiameseGRU(ClassNamePrefixFeaturesOutMixin, TransformerMixin, _GruMetricLe
     def _distances(self, X, Y, i, j):
         if self.distance == "trajectory":
             return super()._distances(X, Y, i, j)
-        network = self._network(self.params_)
+        network = self._metric().network
         embedded = embeddings(network, X)
         others = embedded if Y is X else embeddings(network, Y)
-        return last_distances(embedded[i] - others[j], embedded[i], others[j], self.distance)
+        with _arrays.device_of(embedded):
+            a, b = embedded[_arrays.beside(i, embedded)], others[_arrays.beside(j, others)]
+            return last_distances(a - b, a, b, self.distance)
 
 
 class CoupledGRU(_GruMetricLearner):
@@ -499,96 +504,15 @@ n_iter_no_change, tol, warm_start, random_state, verbose, n_jobs
         if shortlist < len(Y):
             candidates = np.sort(self._shortlist(X, Y, shortlist), axis=1)
         distances = self._distances(X, Y, np.repeat(np.arange(len(X)), shortlist), candidates.ravel())
-        distances = distances.reshape(len(X), shortlist)
-        best = np.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
-        return np.take_along_axis(distances, best, 1), np.take_along_axis(candidates, best, 1)
+        distances, candidates = distances.reshape(len(X), shortlist), _arrays.beside(candidates, distances)
+        arrays = _arrays.namespace(distances)
+        with _arrays.device_of(distances):
+            best = arrays.argsort(distances, axis=1, kind="stable")[:, :n_neighbors]
+            return tuple(arrays.take_along_axis(table, best, axis=1) for table in (distances, candidates))
 
     def _shortlist(self, X, Y, size):
         """(len(X), size) indices of the series of Y with the nearest embeddings."""
-        alone = Network.stacked(self.params_, "none", 0.0, False)
-        search = NearestNeighbors(n_neighbors=size).fit(embeddings(alone, Y))
-        return search.kneighbors(embeddings(alone, X), return_distance=False)
-
-
-# ---- distances
-
-
-class GruMetric(NamedTuple):
-    """The learned distance of two sequences."""
-
-    network: Network
-    distance: str
-
-    @property
-    def dtype(self):
-        return self.network.dtype
-
-    def distances(self, x1, x2, n_jobs=1):
-        """(B,) distances of Series pair by pair, on so many threads; 0 stands for all."""
-        network, x1, x2 = _of_one_dtype(self.network, x1, x2)
-
-        def some(index):
-            batch = Batch.of(network, *(part_of(x, x.starts[index], x.lengths[index]) for x in (x1, x2)))
-            batch.forward()
-            return index[batch.order], self._of(batch)
-
-        out = np.empty(len(x1), network.dtype)
-        for index, values in _in_threads(some, _batches(network, np.maximum(x1.lengths, x2.lengths)), n_jobs):
-            out[index] = values
-        return out
-
-    def _of(self, batch):
-        if self.distance == "trajectory":
-            along, common = batch.errors_squared(), batch.lengths.min(axis=0)
-            along[np.arange(len(along))[:, None] >= common] = 0
-            return np.sqrt(along.sum(axis=0) / common)
-        a, b = batch.states[:, -1]
-        return last_distances(a - b, a, b, self.distance)
-
-
-def last_distances(e, a, b, distance):
-    """(B,) distances of states a and b (B, H), e = a - b."""
-    if distance == "euclidean":
-        return np.sqrt(np.einsum("bh,bh->b", e, e))
-    if distance == "manhattan":
-        return abs(e).sum(axis=1)
-    aa, bb, ab = (np.einsum("bh,bh->b", p, q) for p, q in ((a, a), (b, b), (a, b)))
-    norms = np.sqrt(aa * bb)
-    zero = norms == 0  # a state of zeros is like itself and like nothing else
-    return np.where(zero, (e != 0).any(axis=1), 1 - np.clip(ab / np.where(zero, 1, norms), -1, 1)).astype(e.dtype)
-
-
-def embeddings(network, series):
-    """(B, H) last states of sequences that each run alone."""
-    network, series = _of_one_dtype(network, series)
-    out = np.empty((len(series), network.hidden), network.dtype)
-    for index in _batches(network, series.lengths):
-        batch = Batch.of(network, compact(series, index))
-        batch.forward()
-        out[index[batch.order]] = batch.states[0, -1]
-    return out
-
-
-def _of_one_dtype(network, *series):
-    dtype = np.result_type(network.dtype, *(one.dtype for one in series))
-    return network.astype(dtype), *(one.astype(dtype) for one in series)
-
-
-def _batches(network, steps):
-    """Indices of pairs that run side by side: of like length, few enough for the caches; the same on any machine."""
-    order = np.argsort(-steps, kind="stable")
-    cell = 2 * (len(network.bias) + 2 * network.hidden) * network.dtype.itemsize
-    begin = 0
-    while begin < len(order):
-        size = min(max(_BATCH_BYTES // (cell * int(steps[order[begin]])), 1), _BATCH)
-        yield order[begin : begin + size]
-        begin += size
-
-
-def _in_threads(function, jobs, n_jobs):
-    n_threads = _backend.threads(n_jobs)
-    if n_threads == 1:
-        yield from map(function, jobs)
-        return
-    with ThreadPoolExecutor(n_threads) as pool:  # the kernels run without the GIL
-        yield from pool.map(function, jobs)
+        with _arrays.device_of(X.data):
+            alone = Network.stacked(self.params_, "none", 0.0, False)
+            squared = cost_matrix(embeddings(alone, X), embeddings(alone, Y))
+            return _arrays.on_host(_arrays.namespace(squared).argsort(squared, axis=1, kind="stable")[:, :size])

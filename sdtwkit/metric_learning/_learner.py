@@ -35,10 +35,8 @@ class MetricLearner(SeriesEstimator):
 
     Subclasses bring ``_start(rng)``, the first parameters; ``_loss_and_grad(parameters, same, different, rng)`` of
     index pairs; ``_validation_loss(parameters, pairs, same)``; and ``_metric()``, a picklable object whose
-    ``distances(x1, x2, n_jobs)`` compares Series pair by pair.
+    ``distances(x1, x2, n_jobs)`` compares Series pair by pair. All of them compute where the series of fit lie.
     """
-
-    _takes_device_arrays = False
 
     def fit(
         self,
@@ -58,7 +56,8 @@ class MetricLearner(SeriesEstimator):
         y : array of shape (n_pairs,)
             +1 for pairs that belong together, -1 for those that do not.
         X : array of shape (B, n, d) or (B, n), or list of (n_i, d) or (n_i,) arrays
-            The series. A 2-D array holds one univariate series a row.
+            The series. A 2-D array holds one univariate series a row. With CuPy arrays training goes on on their
+            device, and series that come later are expected there.
         lengths : array of B integers, optional
             True lengths within a padded array.
         validation : tuple (pairs, y), optional
@@ -149,9 +148,12 @@ class MetricLearner(SeriesEstimator):
         return schedule, _options.check_random_state(self.random_state)
 
     def _train(self, sampler, held_out, schedule, rng, calibration):
-        parameters = self._parameters() if self._goes_on else self._start(rng)
-        validation = None if held_out is None else lambda parameters: self._validation_loss(parameters, *held_out)
-        found = train(parameters, sampler, self._loss_and_grad, validation, schedule, rng)
+        data = self._series.data
+        with _arrays.device_of(data):
+            parameters = self._parameters() if self._goes_on else self._start(rng)
+            parameters = {name: _arrays.beside(_arrays.on_host(value), data) for name, value in parameters.items()}
+            validation = None if held_out is None else lambda parameters: self._validation_loss(parameters, *held_out)
+            found = train(parameters, sampler, self._loss_and_grad, validation, schedule, rng)
         self._keep(found.parameters)
         self.loss_curve_, self.validation_curve_ = np.array(found.losses), np.array(found.validation_losses)
         self.n_iter_, self.best_iter_ = len(found.losses), found.best_iter
@@ -159,8 +161,18 @@ class MetricLearner(SeriesEstimator):
         if len(pairs) > _CALIBRATION_PAIRS:
             some = rng.choice(len(pairs), _CALIBRATION_PAIRS, replace=False)
             pairs, same = pairs[some], same[some]
-        self.threshold_ = best_threshold(self._distances(self._series, self._series, *pairs.T), same, "accuracy")
+        distances = _arrays.on_host(self._distances(self._series, self._series, *pairs.T))
+        self.threshold_ = best_threshold(distances, same, "accuracy")
         return self
+
+    def _read(self, X, lengths=None, *, reset=False):
+        series = super()._read(X, lengths, reset=reset)
+        return series if reset else self._beside_fit(series, "X")
+
+    def _beside_fit(self, series, name):
+        """The series, if they lie where those of fit do."""
+        _arrays.check_one_place((self._series.data, series.data), ("the series at fit", name))
+        return series
 
     def _cropped(self, index, rng):
         """The series `index`, each cut to `crop` steps at random, as Series."""
@@ -171,7 +183,7 @@ class MetricLearner(SeriesEstimator):
             starts = starts + rng.integers(0, full - lengths, endpoint=True)
         return part_of(X, starts, lengths)
 
-    # ---- distances
+    # ---- distances, of series of a device there
 
     def pair_distance(self, pairs: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> Array:
         """Learned distances of pairs.
@@ -280,8 +292,11 @@ class MetricLearner(SeriesEstimator):
             if Y_lengths is not None:
                 raise ValueError("Y_lengths is given, but Y is None; expected lengths alone")
             i, j = np.triu_indices(len(X), 1)
-            out = np.zeros((len(X), len(X)), self._dtype(X))
-            out[i, j] = out[j, i] = self._distances(X, X, i, j)
+            values = self._distances(X, X, i, j)
+            i, j = (_arrays.beside(index, values) for index in (i, j))
+            with _arrays.device_of(values):
+                out = _arrays.namespace(values).zeros((len(X), len(X)), values.dtype)
+                out[i, j] = out[j, i] = values
             return out
         Y = as_list(self._read(Y, Y_lengths))
         i, j = np.divmod(np.arange(len(X) * len(Y)), len(Y))
@@ -326,11 +341,16 @@ class MetricLearner(SeriesEstimator):
 
     def _distances(self, X, Y, i, j):
         """(len(i),) distances of X[i[k]] and Y[j[k]], Series both."""
-        out, metric = np.empty(len(i), self._dtype(X, Y)), self._metric()
-        cuts = range(0, len(i), _JOB)
-        jobs = ((metric, compact(X, i[k : k + _JOB]), compact(Y, j[k : k + _JOB])) for k in cuts)
-        for k, values in zip(cuts, _blocks.map(_distances_of, jobs, self.n_jobs), strict=True):
-            out[k : k + _JOB] = values
+        metric, dtype, cuts = self._metric(), self._dtype(X, Y), range(0, len(i), _JOB)
+        if _arrays.on_device(X.data):  # where they stay
+            found = (metric.distances(chosen(X, i[k : k + _JOB]), chosen(Y, j[k : k + _JOB])) for k in cuts)
+        else:
+            jobs = ((metric, compact(X, i[k : k + _JOB]), compact(Y, j[k : k + _JOB])) for k in cuts)
+            found = _blocks.map(_distances_of, jobs, self.n_jobs)
+        with _arrays.device_of(X.data):
+            out = _arrays.namespace(X.data).empty(len(i), dtype)
+            for k, values in zip(cuts, found, strict=True):
+                out[k : k + _JOB] = values
         return out
 
     # ---- same or not
@@ -386,7 +406,7 @@ class MetricLearner(SeriesEstimator):
             min_rate = _words.check_real(min_rate, "min_rate", f"a rate within [0, 1] for strategy={strategy!r}")
             if not 0 <= min_rate <= 1:
                 raise ValueError(f"min_rate is {min_rate}; expected a rate within [0, 1]")
-        distances = self.pair_distance(pairs, X, lengths=lengths)
+        distances = _arrays.on_host(self.pair_distance(pairs, X, lengths=lengths))
         same = read_signs(y, len(distances))
         self.threshold_ = best_threshold(distances, same, strategy, min_rate, beta)
         return self
@@ -432,7 +452,7 @@ class MetricLearner(SeriesEstimator):
         sklearn.exceptions.NotFittedError, TypeError, ValueError
             As for `pair_distance`.
         """
-        return np.where(self.pair_distance(pairs, X, lengths=lengths) <= self.threshold_, 1, -1)
+        return np.where(_arrays.on_host(self.pair_distance(pairs, X, lengths=lengths)) <= self.threshold_, 1, -1)
 
     def score(self, pairs: ArrayLike, y: ArrayLike, X: ArrayLike | None = None, *, lengths: Lengths = None) -> float:
         """Area under the ROC curve of `pair_score`.
@@ -452,7 +472,7 @@ class MetricLearner(SeriesEstimator):
         sklearn.exceptions.NotFittedError, TypeError, ValueError
             As for `pair_distance`, or if the signs do not fit the pairs.
         """
-        scores = self.pair_score(pairs, X, lengths=lengths)
+        scores = _arrays.on_host(self.pair_score(pairs, X, lengths=lengths))
         return float(roc_auc_score(read_signs(y, len(scores)), scores))
 
 
@@ -468,6 +488,7 @@ class LearnedMetric:
             raise _words.not_single("x", "y")
         if x.n_channels != self._n_channels:
             raise ValueError(f"x and y have d = {x.n_channels}; the metric was learned from d = {self._n_channels}")
+        _arrays.check_one_place((self._metric.learned, x.data), ("what was learned", "x"))
         return self._metric.distances(x, y, 1)[0]
 
 
@@ -488,11 +509,16 @@ def part_of(series, starts, lengths):
     return _arrays.Series(series.data, starts, lengths, "list", shapes)
 
 
+def chosen(series, index):
+    """Series of these indices, repetitions included."""
+    return part_of(series, series.starts[index], series.lengths[index])
+
+
 def compact(series, index):
     """Series of these indices, repetitions included, over the rows they need alone, since they may travel."""
     kept, place = np.unique(index, return_inverse=True)
     if len(kept) == len(series):
-        return part_of(series, series.starts[index], series.lengths[index])
+        return chosen(series, index)
     lengths = series.lengths[kept]
     data = np.concatenate([series.item(b) for b in kept.tolist()])
     starts = np.cumsum(lengths) - lengths
@@ -512,7 +538,7 @@ def _read_validation_pairs(validation, n_series):
 
 
 def _read_indices(validation, n_series):
-    array = np.asarray(validation)
+    array = np.asarray(_arrays.on_host(validation))
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(f"validation has shape {array.shape} and dtype {array.dtype}; expected indices of series, (n,)")
     if len(array) and not (0 <= array.min() and array.max() < n_series):

@@ -13,7 +13,7 @@ from .._estimators import items
 from .._typing import Array, Arrays, Kind, Lengths, RandomState
 from ..divergences import KINDS, soft_dtw_divergence, soft_dtw_divergence_value_and_grad
 from ..pairwise import cdist_soft_dtw_divergence
-from ._learner import MetricLearner
+from ._learner import MetricLearner, chosen
 from ._pairs import together
 
 LOSSES = ("contrastive", "triplet")
@@ -55,7 +55,7 @@ random_state, verbose
     ----------
     components_ : array of shape (n_components, d)
         L. Training starts from the reciprocal standard deviations of the channels, where there are fewer components
-        than channels from the principal components of the scaled samples.
+        than channels from the principal components of the scaled samples. A CuPy array where the series at fit were.
     threshold_, loss_curve_, validation_curve_, n_iter_, best_iter_, n_features_in_, feature_names_in_
         As for `SiameseGRU`.
 
@@ -145,13 +145,10 @@ random_state, verbose
             If X is no collection of finite series, or differs from that at fit in its channels.
         """
         series = self._read(X, lengths)
-        mapped = [x @ self.components_.T for x in items(series)]
         if series.form == "list":
-            return mapped
-        padded = np.zeros((len(series), series.n_rows, len(self.components_)), mapped[0].dtype)
-        for row, x in zip(padded, mapped, strict=True):
-            row[: len(x)] = x
-        return padded
+            return _mapped_items(self.components_, series)
+        with _arrays.device_of(series.data):
+            return _mapped(self.components_, series)
 
     def trajectories(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         """Two series as the divergence sees them: mapped by L.
@@ -176,7 +173,9 @@ random_state, verbose
         x, y = _arrays.as_series_pair(x, y)
         if x.form != "single":
             raise _words.not_single("x", "y")
-        return x.data @ self.components_.T, y.data @ self.components_.T
+        x, y = (self._beside_fit(one, name) for one, name in ((x, "x"), (y, "y")))
+        with _arrays.device_of(x.data):
+            return tuple(_arrays.product(one.data, self.components_.T) for one in (x, y))
 
     def _check_parameters(self):
         _words.check_choice(self.loss, "loss", LOSSES)
@@ -196,12 +195,17 @@ random_state, verbose
         k = d if self.n_components is None else self.n_components
         if k > d:
             raise ValueError(f"n_components is {k}, the series have d = {d}; expected at most so many")
-        rows = np.concatenate(items(self._series)).astype(np.float64)
-        spread = rows.std(axis=0)
+        rows = _arrays.namespace(self._series.data).concatenate(items(self._series)).astype(np.float64)
+        rows = rows - rows.mean(axis=0)
+        covariance = _arrays.on_host(_arrays.product(rows.T, rows)) / len(rows)
+        spread = np.sqrt(np.diag(covariance))
         scale = 1 / np.where(spread > 0, spread, 1)
         directions = np.eye(d)
         if k < d:
-            directions = np.linalg.eigh(np.cov(rows.T * scale[:, None]))[1][:, ::-1].T[:k]
+            directions = np.linalg.eigh(covariance * scale * scale[:, None])[1][:, ::-1].T[:k]
+            large = abs(directions) > abs(directions).max(axis=1, keepdims=True) / 2
+            first = np.take_along_axis(directions, large.argmax(axis=1)[:, None], axis=1)
+            directions = directions * np.sign(first)  # which would be chance else
         return {"components": (directions * scale).astype(self._series.dtype)}
 
     def _parameters(self):
@@ -217,15 +221,15 @@ random_state, verbose
 
     def _loss_and_grad(self, parameters, same, different, rng):
         pairs, is_same = together(same, different)
-        x, y = (items(self._cropped(index, rng)) for index in pairs.T)
+        x, y = (self._cropped(index, rng) for index in pairs.T)
         return linear_loss_and_grad(
             parameters["components"], x, y, is_same, self.loss, self.margin, self._options(), self.n_jobs
         )
 
     def _validation_loss(self, parameters, pairs, same):
-        X, L = self._series, parameters["components"]
-        x, y = ([X.item(b) @ L.T for b in index] for index in pairs.T)
-        values = soft_dtw_divergence(x, y, **self._options(), n_jobs=self.n_jobs) / _mean_lengths(x, y)
+        x, y = (chosen(self._series, index) for index in pairs.T)
+        values = _divergences(parameters["components"], x, y, self._options(), self.n_jobs)
+        values = _arrays.on_host(values) / _mean_lengths(x, y)
         if self.loss == "triplet":  # every same pair against every different one
             return float(np.maximum(0, self.margin + values[same][:, None] - values[~same]).mean())
         return float(np.where(same, values, np.maximum(0, self.margin - values)).mean())
@@ -240,10 +244,13 @@ random_state, verbose
             raise ValueError("Y_lengths is given, but Y is None; expected lengths alone")
 
         def mapped(collection, lengths):
-            return [x @ self.components_.T for x in items(self._read(collection, lengths))]
+            series = self._read(collection, lengths)
+            return _mapped_items(self.components_, series)
 
         X, Y = mapped(X, lengths), None if Y is None else mapped(Y, Y_lengths)
-        return np.maximum(cdist_soft_dtw_divergence(X, Y, **self._options(), n_jobs=self.n_jobs), 0)
+        values = cdist_soft_dtw_divergence(X, Y, **self._options(), n_jobs=self.n_jobs)
+        with _arrays.device_of(values):
+            return np.maximum(values, 0)
 
     pairwise_distances.__doc__ = MetricLearner.pairwise_distances.__doc__
 
@@ -258,33 +265,58 @@ class MahalanobisMetric(NamedTuple):
     def dtype(self):
         return self.components.dtype
 
+    @property
+    def learned(self):
+        """An array of what was learned."""
+        return self.components
+
     def distances(self, x1, x2, n_jobs=1):
         """(B,) divergences of Series pair by pair."""
-        x, y = ([item @ self.components.T for item in items(series)] for series in (x1, x2))
-        return np.maximum(soft_dtw_divergence(x, y, **self.options, n_jobs=n_jobs or -1), 0)
+        values = _divergences(self.components, x1, x2, self.options, n_jobs or -1)
+        with _arrays.device_of(values):
+            return np.maximum(values, 0)
 
 
 def linear_loss_and_grad(L, x, y, same, loss, margin, options, n_jobs=None):
-    """-> loss, {"components": gradient} of pairs x[k], y[k], lists of (n, d); same ones come first."""
-    mapped = [[item @ L.T for item in side] for side in (x, y)]
-    values, *gradients = soft_dtw_divergence_value_and_grad(*mapped, **options, n_jobs=n_jobs)
-    n = _mean_lengths(x, y)
+    """-> loss, {"components": gradient} of pairs x[k], y[k] of two Series; same ones come first."""
+    x_mapped, y_mapped = _mapped(L, x), _mapped(L, y)
+    values, *gradients = soft_dtw_divergence_value_and_grad(
+        x_mapped, y_mapped, **options, x_lengths=x.lengths, y_lengths=y.lengths, n_jobs=n_jobs
+    )
+    n, same = (_arrays.beside(array, values) for array in (_mean_lengths(x, y), same))
     values = values / n
     if loss == "triplet":
         half = len(values) // 2
         short = margin + values[:half] - values[half:]
         total, slope = np.maximum(0, short).mean(), np.where(short > 0, 1.0, 0.0) / half
-        slopes = np.concatenate([slope, -slope])
+        slopes = _arrays.namespace(slope).concatenate([slope, -slope])
     else:
         total = np.where(same, values, np.maximum(0, margin - values)).mean()
         slopes = np.where(same, 1.0, np.where(values < margin, -1.0, 0.0)) / len(values)
-    gradient = np.zeros_like(L)
-    for side, by_side in zip((x, y), gradients, strict=True):
-        for item, g, slope in zip(side, by_side, slopes / n, strict=True):
-            if slope:
-                gradient += L.dtype.type(slope) * (g.T @ item)
-    return float(total), {"components": gradient}
+    slopes = (slopes / n).astype(L.dtype)[:, None, None]
+    rows = ((slopes * g).reshape(-1, len(L)).T for g in gradients)
+    series = (side.padded(side.data).reshape(-1, side.n_channels) for side in (x, y))
+    return total, {"components": sum(_arrays.product(g, z) for g, z in zip(rows, series, strict=True))}
+
+
+def _divergences(L, x, y, options, n_jobs):
+    """(B,) of two Series pair by pair, mapped by L."""
+    with _arrays.device_of(x.data):
+        lengths = {"x_lengths": x.lengths, "y_lengths": y.lengths}
+        return soft_dtw_divergence(_mapped(L, x), _mapped(L, y), **options, **lengths, n_jobs=n_jobs)
+
+
+def _mapped(L, series):
+    """(B, n, k), the series with their channels mapped, and zeros beyond their lengths."""
+    return _arrays.product(series.padded(series.data), L.T)
+
+
+def _mapped_items(L, series):
+    """The same series, [(n_i, k)], in no more memory than they need."""
+    with _arrays.device_of(series.data), np.errstate(invalid="ignore"):  # of what lies beyond the lengths
+        flat = _arrays.product(series.data, L.T)
+    return items(_arrays.Series(flat, series.starts, series.lengths, "list", []))
 
 
 def _mean_lengths(x, y):
-    return np.array([(len(a) + len(b)) / 2 for a, b in zip(x, y, strict=True)])
+    return (x.lengths + y.lengths) / 2

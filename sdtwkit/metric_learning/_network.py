@@ -108,7 +108,7 @@ def coupled_gru_forward(
     network, x1, x2 = _of_one_dtype(network, x1, x2)
     if _arrays.on_device(x1.data):
         with x1.data.device:
-            done = _on_device(network, x1, x2, whole=network.hold and network.coupled)
+            done = run_on_device(network, x1, x2, whole=network.hold and network.coupled)
             return done.states, done.gates
     T = max(x1.n_rows, x2.n_rows)
     batch = Batch.of(network, x1, x2, steps=T if network.hold and network.coupled else None)
@@ -189,23 +189,40 @@ def coupled_gru_loss_and_grad(
     same = _check_same(same, len(x1), _arrays.on_device(x1.data))
     network, x1, x2 = _of_one_dtype(network, x1, x2)
     with _arrays.device_of(x1.data):
-        solve = _loss_and_grad_on_device if _arrays.on_device(x1.data) else loss_and_grad
-        loss, gradient, by_x = solve(network, x1, x2, same, margin, beta)
+        loss, gradient, by_x = loss_and_grad(network, x1, x2, same, margin, beta)
+        by_x1, by_x2 = by_x()
         zeros = _arrays.namespace(x1.data).zeros
         absent = {name: zeros(np.shape(params[name]), network.dtype) for name in params if name not in gradient}
-    return loss, {"x1": by_x[0], "x2": by_x[1]} | {name: (gradient | absent)[name] for name in params}
+    return loss, {"x1": by_x1, "x2": by_x2} | {name: (gradient | absent)[name] for name in params}
 
 
 def loss_and_grad(network, x1, x2, same, margin, beta=0.0):
-    """-> loss, {parameter: gradient}, (gradients of x1 and x2 in their forms); x1, x2 Series of the network's dtype."""
-    batch, loss, cotangent, sync = _run(network, x1, x2, same, margin, beta)
-    gradient = batch.backward(np.stack([cotangent, -cotangent]), sync)
-    by_x = tuple(_like(series, flat, batch.order) for series, flat in zip((x1, x2), batch.x_gradient, strict=True))
-    return loss, gradient, by_x
+    """-> loss, {parameter: gradient}, a function that gives the gradients of x1 and x2 in their forms.
+
+    x1, x2 : Series of the network's dtype. On their device the loss stays, too.
+    """
+    if _arrays.on_device(x1.data):
+        shares, by_x, *by_weights = run_on_device(network, x1, x2).backward(same, margin, beta)
+        loss, gradient = shares.sum(), network.unstacked(*by_weights)
+
+        def of(series, table):
+            return series.like(series.unpadded(table[:, : series.n_rows]))
+
+    else:
+        batch, loss, cotangent, sync = _run(network, x1, x2, same, margin, beta)
+        gradient = batch.backward(np.stack([cotangent, -cotangent]), sync)
+        by_x = batch.x_gradient
+
+        def of(series, table):
+            return _like(series, table, batch.order)
+
+    return loss, gradient, lambda: tuple(of(*side) for side in zip((x1, x2), by_x, strict=True))
 
 
 def loss_of(network, x1, x2, same, margin, beta=0.0):
     """The loss alone."""
+    if _arrays.on_device(x1.data):  # which knows it with its gradients only
+        return loss_and_grad(network, x1, x2, same, margin, beta)[0]
     return _run(network, x1, x2, same, margin, beta)[1]
 
 
@@ -244,7 +261,7 @@ def _contrastive(batch, same, margin, beta):
 # ---- on a device
 
 
-def _on_device(network, x1, x2, whole=False):
+def run_on_device(network, x1, x2, whole=False):
     """Pairs of CuPy arrays after their forward pass, see _cuda/gru.py."""
     arrays, T = _arrays.namespace(x1.data), max(x1.n_rows, x2.n_rows)
     x = arrays.zeros((2, len(x1), T, network.channels), network.dtype)
@@ -262,15 +279,6 @@ def _lengths_on_device(series):
     arrays = _arrays.namespace(lengths)
     with lengths.device:
         return arrays.where(lengths <= arrays.asarray(np.array(rows, np.int64)), lengths, 0)
-
-
-def _loss_and_grad_on_device(network, x1, x2, same, margin, beta):
-    """As `loss_and_grad`; the loss stays on the device, too."""
-    shares, by_x, *by_weights = _on_device(network, x1, x2).backward(same, margin, beta)
-    by_x = tuple(
-        series.like(series.unpadded(table[:, : series.n_rows])) for series, table in zip((x1, x2), by_x, strict=True)
-    )
-    return shares.sum(), network.unstacked(*by_weights), by_x
 
 
 # ---- the network

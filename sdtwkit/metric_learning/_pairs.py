@@ -8,10 +8,12 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, column_or_1d
 
+from .. import _arrays
+
 
 def read_pairs(pairs, n_series, name="pairs"):
     """(n_pairs, 2) int64 indices of series, from 0."""
-    array = np.asarray(pairs)
+    array = np.asarray(_arrays.on_host(pairs))
     if array.ndim != 2 or array.shape[1:] != (2,) or not len(array):
         raise ValueError(f"{name} has shape {array.shape}; expected (n_pairs, 2), two indices of series a row")
     if array.dtype.kind not in "iu":
@@ -29,7 +31,7 @@ def read_signs(y, n_pairs, name="y"):
     """(n_pairs,) bool, whether the pairs belong together, from +1 and -1."""
     if y is None:
         raise ValueError(f"{name} is None; expected +1 (same) or -1 (different) for each pair")
-    array = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name=name))
+    array = column_or_1d(check_array(_arrays.on_host(y), ensure_2d=False, dtype=None, input_name=name))
     if len(array) != n_pairs:
         raise ValueError(f"{name} has {len(array)} entries for {n_pairs} pairs; expected one for each")
     wrong = np.flatnonzero((array != 1) & (array != -1))
@@ -42,7 +44,7 @@ def read_labels(y, n_series):
     """(n_series,) int64 numbers of classes, 0 and up."""
     if y is None:
         raise ValueError("fit_labels requires y to be passed, but the target y is None")
-    y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"), warn=True)
+    y = column_or_1d(check_array(_arrays.on_host(y), ensure_2d=False, dtype=None, input_name="y"), warn=True)
     check_classification_targets(y)
     if len(y) != n_series:
         raise ValueError(f"y has {len(y)} labels, X has {n_series} series; expected one label for each")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .. import _arrays
 from ._network import coupled_gru_forward
 
 
@@ -25,14 +26,21 @@ class Trajectories(NamedTuple):
 
 
 def trajectories_of(params, x, y, coupling, kappa, after_end, tolerance):
-    """-> Trajectories of two series (n, d) and (m, d)."""
+    """-> Trajectories of two series (n, d) and (m, d).
+
+    Those of a device are followed there; numbers about the whole way are read, and the exponents, which a step at a
+    time leads to, are found on the host.
+    """
     states, gates = coupled_gru_forward(params, [x], [y], coupling=coupling, kappa=kappa, after_end=after_end)
-    states, gates = states[:, 0], gates[:, 0]
-    errors = np.linalg.norm(states[0] - states[1], axis=1)
-    below = np.flatnonzero(errors < tolerance)
-    exponents = np.array([transversal_exponent(params, one, coupling, kappa) for one in (x, y)])
+    with _arrays.device_of(states):
+        states, gates = states[:, 0], gates[:, 0]
+        errors = np.sqrt(((states[0] - states[1]) ** 2).sum(axis=1))
+        mean_gate = float(_arrays.on_host(gates[:, : min(len(x), len(y))].mean()))
+    below = np.flatnonzero(_arrays.on_host(errors) < tolerance)
+    params = {name: _arrays.on_host(value) for name, value in params.items()}
+    exponents = np.array([transversal_exponent(params, _arrays.on_host(one), coupling, kappa) for one in (x, y)])
     first = int(below[0]) if len(below) else None
-    return Trajectories(states, gates, errors, first, float(gates[:, : min(len(x), len(y))].mean()), exponents)
+    return Trajectories(states, gates, errors, first, mean_gate, exponents)
 
 
 def transversal_exponent(params, x, coupling, kappa):

@@ -1,13 +1,15 @@
 """Stochastic gradient descent on pairs: Adam with clipped gradients, minibatches, early stopping.
 
-What is learned, and from what, is the caller's: a dict of parameters and two functions of it.
+What is learned, and from what, is the caller's: a dict of parameters and two functions of it. Parameters of a device
+stay there, and so does Adam: a step waits for nothing, only the loss of each epoch is read. Adam on the host would
+wait twice a step, for the gradient and for the new parameters to be sent.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from .. import _words
+from .. import _arrays, _words
 
 
 class Schedule(NamedTuple):
@@ -59,8 +61,9 @@ class Trained(NamedTuple):
 def train(parameters, sampler, loss_and_grad, validation_loss, schedule, rng):
     """Minimise ``loss_and_grad(parameters, same pairs, different pairs, rng) -> loss, {name: gradient}``.
 
-    `validation_loss` : function of the parameters, or None. With it training ends after `n_iter_no_change` epochs in
-    which it did not fall by `tol`, and the best parameters are kept.
+    `parameters` : a dict of arrays of one dtype, NumPy's or of the current device. `validation_loss` : function of the
+    parameters, or None. With it training ends after `n_iter_no_change` epochs in which it did not fall by `tol`, and
+    the best parameters are kept.
     """
     step = Adam(parameters, schedule.learning_rate, schedule.max_norm)
     losses, validation, best = [], [], parameters
@@ -73,7 +76,10 @@ def train(parameters, sampler, loss_and_grad, validation_loss, schedule, rng):
             loss, gradient = loss_and_grad(parameters, *batch, rng)
             parameters = step(parameters, gradient)
             total += loss * len(batch[0])
-        losses.append(total / len(same))
+        losses.append(float(_arrays.on_host(total)) / len(same))
+        if not np.isfinite(losses[-1]):  # of a device, whose calls do not raise
+            lost = f"the loss of epoch {iteration} is {losses[-1]}"
+            raise ValueError(f"{lost}; rescale the series, or lower learning_rate")
         said = f"epoch {iteration}: loss {losses[-1]:.4f}"
         if validation_loss is not None:
             validation.append(validation_loss(parameters))
@@ -91,28 +97,36 @@ def train(parameters, sampler, loss_and_grad, validation_loss, schedule, rng):
 
 
 class Adam:
-    """Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015; of gradients of norm max_norm at most."""
+    """Kingma and Ba, Adam: a method for stochastic optimization, ICLR 2015; of gradients of norm max_norm at most.
+
+    All parameters are one vector here: on a device that is a dozen launches a step, not a hundred.
+    """
 
     DECAY = 0.9, 0.999
     EPSILON = 1e-8
 
     def __init__(self, parameters, learning_rate, max_norm):
         self.learning_rate, self.max_norm, self.steps = learning_rate, max_norm, 0
-        self.mean = {name: np.zeros_like(value) for name, value in parameters.items()}
-        self.square = {name: np.zeros_like(value) for name, value in parameters.items()}
+        self.mean = self.square = np.zeros_like(_joined(parameters.values()))
 
     def __call__(self, parameters, gradient):
-        """New arrays, in the dtypes of the old ones."""
-        norm = np.sqrt(sum(np.sum(g.astype(np.float64) ** 2) for g in gradient.values()))
-        shrink = min(1.0, self.max_norm / norm) if norm > 0 else 1.0
+        """New arrays, in the dtype of the old ones; views of one vector."""
+        before, g = _joined(parameters.values()), _joined([gradient[name] for name in parameters])
+        norm = np.sqrt((g.astype(np.float64) ** 2).sum())
+        g = g / np.maximum(norm / self.max_norm, 1.0).astype(g.dtype)
         self.steps += 1
-        (a, b), moved = self.DECAY, {}
+        a, b = self.DECAY
         rate = self.learning_rate * np.sqrt(1 - b**self.steps) / (1 - a**self.steps)
+        self.mean, self.square = a * self.mean + (1 - a) * g, b * self.square + (1 - b) * g * g
+        after = before - rate.astype(before.dtype) * self.mean / (np.sqrt(self.square) + self.EPSILON)
+        moved, begin = {}, 0
         for name, value in parameters.items():
-            g = gradient[name] * value.dtype.type(shrink)
-            self.mean[name] = a * self.mean[name] + (1 - a) * g
-            self.square[name] = b * self.square[name] + (1 - b) * g * g
-            moved[name] = value - rate.astype(value.dtype) * self.mean[name] / (
-                np.sqrt(self.square[name]) + self.EPSILON
-            )
+            moved[name] = after[begin : begin + value.size].reshape(value.shape)
+            begin += value.size
         return moved
+
+
+def _joined(arrays):
+    """Arrays of one kind as one vector."""
+    arrays = list(arrays)
+    return _arrays.namespace(arrays[0]).concatenate([array.reshape(-1) for array in arrays])
