@@ -3,10 +3,14 @@
 Scores of labels are linear in the features of a step, scores of moves between labels are a table; smoothed Viterbi
 (`sdtwkit.dp.ChainDP`) turns them into a law of label sequences. Trained by maximum likelihood under entropy smoothing
 this is a conditional random field; the other three losses are those of Mensch & Blondel (2018, section 4).
+
+Features in CuPy arrays stay on their device. The search is the host's: each evaluation sends the weights and fetches
+one value and one gradient.
 """
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
@@ -83,6 +87,11 @@ class LinearChainCRF(BaseEstimator):
     n_features_in_ : int
     vectorizer_ : object
         Fitted, where tokens were dicts.
+
+    Notes
+    -----
+    Features may be CuPy arrays; `coef_`, `intercept_`, `transition_` and the marginals are CuPy arrays then, and labels
+    are NumPy's still.
 
     References
     ----------
@@ -172,11 +181,12 @@ class LinearChainCRF(BaseEstimator):
                 f"features, other than these {len(classes)} and {rows.shape[1]}; expected the same ones"
             )
         start = self._weights() if warm else [np.zeros(shape) for shape in shapes]
-        objective = _Objective(self._program(), self.loss, self.regularizer, float(self.alpha), rows, sizes, codes)
+        loss = self._program(), self.loss, self.regularizer, float(self.alpha)
+        objective = _Objective(*loss, rows, sizes, codes, len(classes))
         minimise = _lbfgs if self.solver == "lbfgs" else _adam
         weights, self.objective_, self.n_iter_ = minimise(objective, start, self)
         self.classes_ = classes
-        self.coef_, self.intercept_, self.transition_ = weights
+        self.coef_, self.intercept_, self.transition_ = (_arrays.beside(part, rows) for part in weights)
         return self
 
     def predict(self, X: Any, *, lengths: Lengths = None) -> list[NDArray[Any]]:
@@ -198,7 +208,8 @@ class LinearChainCRF(BaseEstimator):
         TypeError, ValueError
             If the sequences have other features than those at fit.
         """
-        return [self.classes_[codes] for codes in self._apply(X, lengths, lambda dp, *batch: dp.decode(*batch)[0])]
+        found = self._apply(X, lengths, lambda dp, *batch: dp.decode(*batch)[0])
+        return [self.classes_[codes] for codes in _arrays.on_host(found)]
 
     def predict_marginals(self, X: Any, *, lengths: Lengths = None) -> list[Array]:
         """Probability of every label at every step, under the smoothed law of label sequences.
@@ -257,19 +268,21 @@ class LinearChainCRF(BaseEstimator):
         """[(T_i, ...)] of what `method` makes of the potentials of padded batches, in the order of X."""
         check_is_fitted(self)
         rows, sizes = self._read(X, lengths)
-        unary = _scores(rows, self.coef_, self.intercept_)
+        _arrays.check_one_place((rows, self.coef_), ("X", "coef_"))
         found = [None] * len(sizes)
-        for chunk in _chunks(sizes, len(self.classes_)):
-            parts = method(self._program(), (chunk.padded(unary), self.transition_), chunk.sizes)
-            for b, part, size in zip(chunk.sequences, parts, chunk.sizes, strict=True):
-                found[b] = part[:size]
+        with _arrays.device_of(rows):
+            unary = _scores(rows, self.coef_, self.intercept_)
+            for chunk in _chunks(sizes, len(self.classes_), rows):
+                parts = method(self._program(), (chunk.padded(unary), self.transition_), chunk.sizes)
+                for b, part, size in zip(chunk.sequences, parts, chunk.sizes, strict=True):
+                    found[b] = part[:size]
         return found
 
     def _program(self):
         return ChainDP(1.0, regularizer=self.regularizer, n_jobs=self.n_jobs)
 
     def _weights(self):
-        return [self.coef_.copy(), self.intercept_.copy(), self.transition_.copy()]
+        return [np.array(_arrays.on_host(part)) for part in (self.coef_, self.intercept_, self.transition_)]
 
     def _check_parameters(self):
         for name, choices in (
@@ -293,8 +306,9 @@ class LinearChainCRF(BaseEstimator):
         elif is_list and any(_is_sparse(sequence) for sequence in X):
             rows, sizes = _read_sparse(X)
         else:
-            series = _arrays.as_collection(X, lengths, dtype=np.float64)
-            rows, sizes = np.concatenate([series.item(b) for b in range(len(series))]), series.lengths
+            series = _arrays.as_collection(X, lengths, dtype=np.float64, device=True)
+            steps, sizes = _steps(series.starts, series.lengths), series.lengths
+            rows = series.data[_arrays.beside(steps, series.data)]
         if reset:
             self.n_features_in_ = rows.shape[1]
         elif rows.shape[1] != self.n_features_in_:
@@ -324,86 +338,101 @@ class LinearChainCRF(BaseEstimator):
 
 
 class _Objective:
-    """Penalised mean loss of sequences, and its gradient with respect to [coef, intercept, transition]."""
+    """Penalised mean loss of sequences, and its gradient with respect to [coef, intercept, transition].
 
-    def __init__(self, program, loss, regularizer, alpha, rows, sizes, codes):
+    Weights and results are the host's; whatever is as long as the sequences stays where their features are.
+    """
+
+    def __init__(self, program, loss, regularizer, alpha, rows, sizes, codes, n_labels):
         self.program, self.loss, self.regularizer, self.alpha = program, loss, regularizer, alpha
-        self.rows, self.sizes, self.codes = rows, sizes, codes
+        self.rows, self.sizes, self.codes, self.n_labels = rows, sizes, codes, n_labels
         self.starts = np.cumsum(sizes) - sizes
+        self.true = tuple(_arrays.beside(index, rows) for index in (np.arange(len(codes)), codes))
+        self.chunks = list(_chunks(sizes, n_labels, rows))
 
     def __len__(self):
         return len(self.sizes)
 
     def part(self, sequences):
         """The same objective on some of the sequences."""
-        steps = np.concatenate([np.arange(self.starts[b], self.starts[b] + self.sizes[b]) for b in sequences])
-        rows, codes = self.rows[steps], self.codes[steps]
-        return _Objective(self.program, self.loss, self.regularizer, self.alpha, rows, self.sizes[sequences], codes)
+        steps, loss = _steps(self.starts[sequences], self.sizes[sequences]), (self.loss, self.regularizer, self.alpha)
+        rows = self.rows[_arrays.beside(steps, self.rows)]
+        return _Objective(self.program, *loss, rows, self.sizes[sequences], self.codes[steps], self.n_labels)
 
     def value_and_grad(self, weights):
-        coef, intercept, transition = weights
+        coef, _, transition = weights
+        with _arrays.device_of(self.rows):
+            sums = self._sums(*(_arrays.beside(part, self.rows) for part in weights))
+            sums = _arrays.on_host(_flat(sums))  # at one wait
+        value, gradients = sums[0], _unflat(sums[1:] / len(self), weights)
+        gradients[0] += self.alpha * coef
+        gradients[2] += self.alpha * transition
+        return value / len(self) + self.alpha / 2 * ((coef**2).sum() + (transition**2).sum()), gradients
+
+    def _sums(self, coef, intercept, transition):
+        """Loss of all sequences and its gradients, [(1,), (S, d), (S,), (S, S)]."""
         unary = _scores(self.rows, coef, intercept)
-        unary_gradient, transition_gradient, value = np.zeros_like(unary), np.zeros_like(transition), 0.0
+        states, moves, value = np.zeros_like(unary), np.zeros_like(transition), 0.0
         loss = self._surrogate if self.loss == "surrogate" else self._relaxed
-        for chunk in _chunks(self.sizes, unary.shape[1]):
-            chunk_value, states, moves = loss(chunk, unary, transition)
-            value += chunk_value
-            transition_gradient += moves
-            unary_gradient[chunk.steps] = states[chunk.mask]
-        share, alpha = 1 / len(self), self.alpha
-        coef_gradient = np.asarray((self.rows.T @ unary_gradient).T)
-        gradients = [coef_gradient, unary_gradient.sum(axis=0), transition_gradient]
-        gradients = [share * gradient for gradient in gradients]
-        gradients[0] += alpha * coef
-        gradients[2] += alpha * transition
-        return share * value + alpha / 2 * ((coef**2).sum() + (transition**2).sum()), gradients
+        for chunk in self.chunks:
+            chunk_value, chunk_states, chunk_moves = loss(chunk, unary, transition)
+            value, moves = value + chunk_value, moves + chunk_moves
+            states[chunk.steps] = chunk_states.reshape(-1, self.n_labels)[chunk.places]
+        if self.loss == "surrogate":
+            value = value - unary[self.true].sum() - (transition * self.true_moves).sum()
+            states[self.true] -= 1
+            moves = moves - self.true_moves
+        return value.reshape(1), _arrays.product(self.rows.T, states).T, states.sum(axis=0), moves
 
     def _surrogate(self, chunk, unary, transition):
-        """value(theta) - <theta, Y>, and its gradient E - Y."""
+        """value(theta), whose gradient is E; all sequences have <theta, Y> and Y taken from them at once."""
         values, (states, moves) = self.program.value_and_grad((chunk.padded(unary), transition), chunk.sizes)
-        codes = chunk.padded(self.codes)
-        inner = chunk.mask[:, 1:]
-        into, out_of = codes[:, 1:][inner], codes[:, :-1][inner]
-        score = unary[chunk.steps, self.codes[chunk.steps]].sum() + transition[into, out_of].sum()
-        np.subtract.at(moves, (into, out_of), 1)
-        b, t = np.nonzero(chunk.mask)
-        states[b, t, codes[b, t]] -= 1
-        return values.sum() - score, states, moves
+        return values.sum(), states, moves
+
+    @functools.cached_property
+    def true_moves(self):
+        """(S, S): how often the true labels go into i from j."""
+        counts, goes_on = np.zeros((self.n_labels, self.n_labels)), np.ones(len(self.codes), bool)
+        goes_on[self.starts] = False
+        into = np.flatnonzero(goes_on)
+        np.add.at(counts, (self.codes[into], self.codes[into - 1]), 1)
+        return _arrays.beside(counts, self.rows)
 
     def _relaxed(self, chunk, unary, transition):
         """A loss on the marginals; its gradient is pulled back through them by a Hessian product."""
         theta = chunk.padded(unary), transition
         marginals = self.program.marginals(theta, chunk.sizes)
-        b, t = np.nonzero(chunk.mask)
-        true = b, t, chunk.padded(self.codes)[b, t]
+        true = chunk.places, self.true[1][chunk.steps]
         if self.regularizer == "entropy":
-            likely = np.maximum(marginals[true], _LEAST_PROBABILITY)
-            value, cotangent = -np.log(likely).sum(), np.zeros_like(marginals)
+            likely = np.maximum(marginals.reshape(-1, self.n_labels)[true], _LEAST_PROBABILITY)
+            value, cotangent = -np.log(likely).sum(), np.zeros_like(marginals).reshape(-1, self.n_labels)
             cotangent[true] = -1 / likely
         else:
-            cotangent = marginals
+            cotangent = marginals.reshape(-1, self.n_labels)
             cotangent[true] -= 1
             value = (cotangent**2).sum() / 2
-        return value, *self.program.marginals_vjp(theta, cotangent, chunk.sizes)
+        return value, *self.program.marginals_vjp(theta, cotangent.reshape(marginals.shape), chunk.sizes)
 
 
 class _Chunk(NamedTuple):
-    """Sequences of similar lengths, side by side in a padded array."""
+    """Sequences of similar lengths, side by side in a padded array of shape (B, T, ...)."""
 
     sequences: np.ndarray  # (B,) their numbers
     sizes: np.ndarray  # (B,)
-    mask: np.ndarray  # (B, T) True within the lengths
-    steps: np.ndarray  # rows of the flat arrays, in the order of the mask
+    longest: int  # T
+    steps: Array  # rows of the flat arrays, where the features are
+    places: Array  # likewise, where they go among the B * T rows of the padded array
 
     def padded(self, flat):
         """(N, ...) -> (B, T, ...), zeros beyond the lengths."""
-        out = np.zeros(self.mask.shape + flat.shape[1:], flat.dtype)
-        out[self.mask] = flat[self.steps]
-        return out
+        shape = len(self.sizes), self.longest, *flat.shape[1:]
+        out = _arrays.namespace(flat).zeros((shape[0] * shape[1], *shape[2:]), flat.dtype)
+        out[self.places] = flat[self.steps]
+        return out.reshape(shape)
 
 
-def _chunks(sizes, S):
-    """The sequences, shortest first, in chunks that waste at most half of their room."""
+def _chunks(sizes, S, like):
+    """The sequences, shortest first, in chunks that waste at most half of their room; indices lie where `like` does."""
     order, starts, first = np.argsort(sizes, kind="stable"), np.cumsum(sizes) - sizes, 0
     for last in range(1, len(order) + 1):
         if last < len(order):
@@ -411,21 +440,27 @@ def _chunks(sizes, S):
             if longest <= 2 * sizes[order[first]] and (last + 1 - first) * longest * S <= _CHUNK:
                 continue
         sequences = order[first:last]
-        time = np.arange(sizes[sequences].max())
-        mask = time < sizes[sequences, None]
-        yield _Chunk(sequences, sizes[sequences], mask, (starts[sequences, None] + time)[mask])
+        longest = int(sizes[sequences[-1]])
+        rooms = np.arange(len(sequences)) * longest
+        steps, places = (_steps(begins, sizes[sequences]) for begins in (starts[sequences], rooms))
+        yield _Chunk(sequences, sizes[sequences], longest, _arrays.beside(steps, like), _arrays.beside(places, like))
         first = last
 
 
+def _steps(starts, sizes):
+    """Rows of sequences that start there and are so long, one after another."""
+    return np.repeat(starts - (np.cumsum(sizes) - sizes), sizes) + np.arange(sizes.sum())
+
+
 def _scores(rows, coef, intercept):
-    return np.asarray(rows @ coef.T) + intercept
+    return _arrays.product(rows, coef.T) + intercept
 
 
 # ---- searching
 
 
 def _flat(weights):
-    return np.concatenate([part.ravel() for part in weights])
+    return _arrays.namespace(weights[0]).concatenate([part.ravel() for part in weights])
 
 
 def _unflat(flat, like):
@@ -502,6 +537,8 @@ def _read_sparse(X):
     from scipy import sparse
 
     for b, sequence in enumerate(X):
+        if _arrays.on_device(getattr(sequence, "data", None)):
+            raise _words.not_on_device("a sparse matrix of features")
         if not _is_sparse(sequence):
             raise TypeError(f"X[{b}] is of type {type(sequence).__name__}; expected a sparse matrix, as others are")
         if sequence.ndim != 2 or 0 in sequence.shape or sequence.shape[1] != X[0].shape[1]:
@@ -527,7 +564,7 @@ def _read_labels(y, sizes, padded_length):
         raise ValueError(f"y has {len(y)} label sequences, X has {len(sizes)} sequences; expected one for each")
     arrays = []
     for b, (labels, size) in enumerate(zip(y, sizes, strict=True)):
-        array = np.asarray(labels)
+        array = np.asarray(labels if isinstance(labels, (list, tuple)) else _arrays.on_host(labels))
         if array.shape not in ((size,), (padded_length,)):
             raise ValueError(f"y[{b}] has shape {array.shape}, X[{b}] has {size} steps; expected one label for each")
         arrays.append(array[:size])

@@ -1,8 +1,11 @@
 """Barycenters and estimators on a device: what they must answer as on the CPU; for the host's shim and for a GPU."""
 
+import warnings
+
 import numpy as np
 from device_parity import alike, lists, on_device, random_series
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning
 
 import sdtwkit
 from sdtwkit.preprocessing import SeriesResampler, SeriesScaler
@@ -109,6 +112,31 @@ def check_preprocessing(cupy, rng, dtype):
         for transformer in (SeriesScaler(), SeriesResampler(5)):
             expected = transformer.fit_transform(X, **lengths)
             alike(transformer.fit_transform(device_X, **lengths), expected, dtype)
+
+
+def check_labeling(cupy, rng, regularizer, loss, solver="lbfgs"):
+    """All of LinearChainCRF, after some steps: at the kinks of "l2" a search may end anywhere."""
+    names = np.array(["rest", "walk", "run"])
+    for X, lengths in forms(rng):
+        sizes = lengths.get("lengths", [len(x) for x in X])
+        y = [names[rng.integers(0, 3, size)] for size in sizes]
+        options = {"loss": loss, "solver": solver, "alpha": 0.1, "max_iter": 5}
+        on_cpu, crf = (sdtwkit.LinearChainCRF(regularizer, batch_size=3, random_state=0, **options) for _ in range(2))
+        device_X = on_device(cupy, X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            on_cpu.fit(X, y, **lengths)
+            crf.fit(device_X, y, **lengths)
+        for name in ("coef_", "intercept_", "transition_"):
+            assert_allclose(getattr(crf, name).get(), getattr(on_cpu, name), atol=1e-8)
+        assert_allclose(crf.objective_, on_cpu.objective_, rtol=1e-9)
+        on_cpu.coef_, on_cpu.intercept_, on_cpu.transition_ = (
+            part.get() for part in (crf.coef_, crf.intercept_, crf.transition_)
+        )
+        alike(crf.predict_marginals(device_X, **lengths), on_cpu.predict_marginals(X, **lengths), np.float64)
+        for got, expected in zip(crf.predict(device_X, **lengths), on_cpu.predict(X, **lengths), strict=True):
+            assert_array_equal(got, expected)
+        assert crf.score(device_X, y, **lengths) == on_cpu.score(X, y, **lengths)
 
 
 def check_continuous_aligner(cupy, rng):

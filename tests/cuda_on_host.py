@@ -170,7 +170,7 @@ class Device:
 
 # What NumPy hands over to CuPy, of which the package uses these.
 UFUNCS = set("absolute add subtract multiply divide true_divide negative power sqrt exp log1p expm1 sign floor".split())
-UFUNCS |= set("maximum less less_equal greater greater_equal equal not_equal".split())
+UFUNCS |= set("log maximum less less_equal greater greater_equal equal not_equal".split())
 UFUNCS |= set("bitwise_or bitwise_and invert isfinite".split())
 FUNCTIONS = {np.where, np.clip, np.zeros_like, np.full_like, np.ndim, np.shape}
 

@@ -3,10 +3,12 @@
 import re
 import shutil
 import sys
+from types import SimpleNamespace
 
 import cuda_on_host
 import numpy as np
 import pytest
+from collections_parity import check_labeling, groups
 from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
 from device_parity import (
     CHAINS,
@@ -19,11 +21,13 @@ from device_parity import (
     on_device,
     parts,
 )
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from reference_chains import Chain
 
+from sdtwkit import LinearChainCRF
 from sdtwkit._cuda import chain, ctc
-from sdtwkit.dp import CTC, ChainDP, chain_potentials
+from sdtwkit.dp import CTC, ChainDP, DagDP, chain_potentials
+from sdtwkit.sequence_labeling import _Objective
 
 pytestmark = [
     pytest.mark.skipif(
@@ -144,6 +148,64 @@ def test_one_chain_and_other_number_formats(cupy, rng):
 def test_chain_potentials(cupy, rng):
     arrays = rng.random((2, 5, 3)), rng.random((3, 3)), rng.random(3)
     close(chain_potentials(*on_device(cupy, arrays)), chain_potentials(*arrays), np.float64)
+
+
+# ---- linear-chain models
+
+
+@pytest.mark.parametrize("loss", ["surrogate", "relaxed"])
+@pytest.mark.parametrize("regularizer", ["entropy", "l2"])
+def test_models_that_label_steps(cupy, rng, regularizer, loss):
+    check_labeling(cupy, rng, regularizer, loss)
+
+
+def test_models_that_label_steps_by_adam(cupy, rng):
+    check_labeling(cupy, rng, "entropy", "surrogate", "adam")
+
+
+def labelled(cupy, rng):
+    x, sizes, _ = groups(rng)
+    return cupy.asarray(x), np.arange(x.shape[0] * x.shape[1]).reshape(x.shape[:2]) % 3, sizes
+
+
+def test_one_wait_for_each_step_of_the_search(cupy, monkeypatch, rng):
+    X, y, _ = labelled(cupy, rng)
+    waits = []
+    get = cupy.ndarray.get
+    monkeypatch.setattr(cupy.ndarray, "get", lambda array: waits.append(array.shape) or get(array))
+    sizes, program = np.full(4, 9), ChainDP()
+    for loss in ("surrogate", "relaxed"):
+        objective = _Objective(program, loss, "entropy", 0.1, X.reshape(-1, 2), sizes, y.ravel(), 3)
+        objective.value_and_grad([np.ones(shape) for shape in ((3, 2), 3, (3, 3))])
+    assert waits == [(1 + 6 + 3 + 9,)] * 2
+
+
+def test_a_model_begins_where_the_last_one_ended(cupy, rng):
+    X, y, sizes = labelled(cupy, rng)
+    crf = LinearChainCRF(warm_start=True, alpha=0.1)
+    first = crf.fit(X, cupy.asarray(y), lengths=cupy.asarray(sizes)).coef_.get()
+    assert crf.fit(X, y, lengths=sizes).n_iter_ <= 1
+    assert_allclose(crf.coef_.get(), first, atol=1e-5)
+
+
+def test_a_model_and_features_of_two_kinds(cupy, rng):
+    X, y, _ = labelled(cupy, rng)
+    on_device, on_host = LinearChainCRF(max_iter=1000).fit(X, y), LinearChainCRF(max_iter=1000).fit(X.get(), y)
+    with pytest.raises(TypeError, match="coef_ is a CuPy array, the arrays it belongs to are not"):
+        on_device.predict(X.get())
+    with pytest.raises(TypeError, match="coef_ is no CuPy array, the arrays it belongs to are CuPy arrays"):
+        on_host.predict_marginals(X)
+    with cupy.cuda.Device(1):
+        elsewhere = cupy.asarray(X.get())
+    assert LinearChainCRF(max_iter=1000).fit(elsewhere, y).predict_marginals(elsewhere)[0].device.id == 1
+    with pytest.raises(ValueError, match="coef_ lies on CUDA device 0, the data on device 1"):
+        on_device.predict(elsewhere)
+
+
+def test_sparse_features_of_a_device(cupy):
+    matrix = SimpleNamespace(data=cupy.asarray(np.ones(2)), tocsr=None)  # as those of cupyx
+    with pytest.raises(TypeError, match="a sparse matrix of features is not available for CuPy arrays"):
+        LinearChainCRF().fit([matrix], [[0, 1]])
 
 
 # ---- CTC: the same answers
@@ -299,6 +361,7 @@ def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rn
         (lambda z, d: ChainDP().marginals_vjp(z, d), "cotangent is a CuPy array"),
         (lambda z, d: ChainDP().value(z[None], d[0, 0, :1].astype(int)), "lengths is a CuPy array"),
         (lambda z, d: chain_potentials(d[0], d[0], z[0, 0]), "start is no CuPy array"),
+        (lambda z, d: DagDP([0, 0, 2], [0, 0]).value(d[0, 0, :2]), "taking costs from a device is not available"),
         (lambda z, d: CTC().value(z, d[:, 0].astype(int)), "targets is a CuPy array"),
         (lambda z, d: CTC().value(z, np.ones((3, 1), int), d[0, 0].astype(int)), "input_lengths is a CuPy array"),
         (lambda z, d: CTC().hvp(d, np.ones((3, 1), int), z), "direction is no CuPy array"),

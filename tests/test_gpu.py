@@ -14,6 +14,7 @@ from collections_parity import (
     check_continuous_aligner,
     check_distances,
     check_kmeans,
+    check_labeling,
     check_preprocessing,
 )
 from device_parity import (
@@ -246,6 +247,12 @@ def test_transformers(rng, dtype, check):
 @pytest.mark.parametrize("metric", METRICS)
 def test_distances(rng, metric):
     check_distances(cupy, rng, metric)
+
+
+@pytest.mark.parametrize("loss", ["surrogate", "relaxed"])
+@pytest.mark.parametrize("regularizer", ["entropy", "l2"])
+def test_models_that_label_steps(rng, regularizer, loss):
+    check_labeling(cupy, rng, regularizer, loss)
 
 
 @pytest.mark.parametrize("check", [check_classifiers, check_kmeans, check_continuous_aligner])

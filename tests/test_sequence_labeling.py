@@ -42,7 +42,7 @@ def data(rng):
 def objective_of(X, y, regularizer, loss, alpha=0.1):
     sizes = np.array([len(x) for x in X])
     program = LinearChainCRF(regularizer)._program()
-    return _Objective(program, loss, regularizer, alpha, np.concatenate(X), sizes, np.concatenate(y))
+    return _Objective(program, loss, regularizer, alpha, np.concatenate(X), sizes, np.concatenate(y), 3)
 
 
 # ---- objectives
