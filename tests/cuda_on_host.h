@@ -8,14 +8,18 @@
 //     memory;
 //   * warps that wait for each other for ever.
 // What a block stores with __stcg, to hand it to other blocks, stays with the block until a thread that knows of it (by
-// a barrier since, or because the store was its own) comes to a __threadfence: without one, others find old memory.
-// What cannot be shown is a load that a device would do too early, where the fence of the reader is missing; and of
+// a barrier since, or because the store was its own) comes to a store_release: without one, others find old memory.
+// What cannot be shown is a load that a device would do too early, where the reader does not load_acquire; and of
 // ordinary stores to device memory nothing but the wrong results that one of the orders brings up.
 #pragma once
 #include <setjmp.h>
 #include <ucontext.h>
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -263,6 +267,21 @@ template <class T> SharedArray<T> shared_at_launch(int line, long count) {
   return shared_array<T>(line, count);
 }
 
+// While it lives, subnormal numbers count as zero, as they do in float32 on a device for which CuPy compiles.
+class Flushing {
+#if defined(__SSE__)
+ public:
+  explicit Flushing(bool wanted) : before_(_mm_getcsr()) { if (wanted) _mm_setcsr(before_ | 0x8040); }
+  ~Flushing() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#else
+ public:
+  explicit Flushing(bool) {}
+#endif
+};
+
 // Runs a launch; returns what went wrong, or nothing.
 inline std::string launch(unsigned n_blocks, unsigned threads, int how, unsigned seed, std::function<void()> kernel) {
   order = how, chance.seed(seed), body = std::move(kernel), failure.clear(), idle = 0, burst = 0;
@@ -332,7 +351,6 @@ inline int __any_sync(unsigned, int x) {
 }
 inline void __syncthreads() { cuda_on_host::meet_block(false); }
 inline int __syncthreads_or(int x) { return cuda_on_host::meet_block(x != 0); }
-inline void __threadfence() { cuda_on_host::flush(cuda_on_host::my_block(), &cuda_on_host::me()); }
 inline void __nanosleep(unsigned) { cuda_on_host::yield(); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) { return cuda_on_host::idle = 0, (*p += x) - x; }
 template <class T> T atomicMax(T* p, T x) {
@@ -351,7 +369,15 @@ template <class T> void __stcg(T* p, T x) {
   cuda_on_host::my_block().stores[p] = {cuda_on_host::bits_of(x), sizeof x, f.thread, f.epoch};
 }
 
-namespace sdtw { template <class T> using Shared = cuda_on_host::SharedArray<T>; }
+namespace sdtw {
+template <class T> using Shared = cuda_on_host::SharedArray<T>;
+inline std::ptrdiff_t load_relaxed(const std::ptrdiff_t* p) { return *p; }
+inline std::ptrdiff_t load_acquire(const std::ptrdiff_t* p) { return *p; }
+inline void store_release(std::ptrdiff_t* p, std::ptrdiff_t x) {
+  cuda_on_host::flush(cuda_on_host::my_block(), &cuda_on_host::me());
+  *p = x;
+}
+}  // namespace sdtw
 #define SDTW_SHARED(Type, name, count) \
   const cuda_on_host::SharedArray<Type> name = cuda_on_host::shared_array<Type>(__LINE__, count)
 #define SDTW_SHARED_AT_LAUNCH(Type, name, count) \

@@ -41,6 +41,7 @@ const char* run_kernel(const char* name, const void* arguments, unsigned blocks,
       const auto kernel = e.kernel;
       const auto& a = *static_cast<const sdtw::Arguments<SCALAR>*>(arguments);
       cuda_on_host::shared_bytes = shared;
+      const cuda_on_host::Flushing flushing(sizeof(SCALAR) == 4);
       failure = cuda_on_host::launch(blocks, threads, order, seed, [=] { kernel(a); });
       return failure.c_str();
     }
@@ -95,6 +96,7 @@ class Host:
     def run(self, name, grid, block, shared, arguments):
         assert block[0] % 32 == 0
         assert 0 < block[0] <= self.file.threads
+        assert grid[0] < 2**31
         assert arguments.shape == ()
         self.launches += 1
         holders = [library for library, names in self.libraries.items() if name in names]

@@ -10,6 +10,7 @@ from .kernels import WARP, KernelFile, flags, most_blocks, node_bytes, placed
 _HARD, _ENTROPY, _SPARSE = 0, 1, 2  # numbers of operators and costs as in the compiled kernels
 COSTS = ("Given", "SquaredEuclidean", "HalfSquaredEuclidean", "Euclidean", "Manhattan", "Huber", "NegativeDot")
 _DONE, _NEEDS_DOUBLE = 0, 1
+_LARGEST_GAMMA = 1e23  # beyond, the second part of 1/gamma would be subnormal, which CuPy has flushed to zero (-ftz)
 _COUNTERS = 8  # before those of the pairs; see alignment.cu: Counters
 _PASSES = 4  # of which the second half goes backward
 FILE = KernelFile("alignment.cu", threads=WARP, blocks=8)
@@ -143,7 +144,7 @@ class Request:
 
     def run(self, value, threads, level):
         """Launch the kernels that fill the OUT arrays; returns DONE or NEEDS_DOUBLE."""
-        if self.dtype == np.float32 and not 1e-30 < self.gamma < 1e30:
+        if self.dtype == np.float32 and not 1e-30 < self.gamma < _LARGEST_GAMMA:
             return _NEEDS_DOUBLE
         self._launch(value)
         return _DONE

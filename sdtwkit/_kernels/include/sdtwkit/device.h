@@ -16,6 +16,25 @@ namespace sdtw { template <class T> using Shared = T*; }
 #define SDTW_SHARED_AT_LAUNCH(Type, name, count) \
   extern __shared__ double sdtw_shared_at_launch[]; \
   const sdtw::Shared<Type> name = reinterpret_cast<Type*>(sdtw_shared_at_launch)
+
+namespace sdtw {
+// A number that one block sets and others watch. Who has seen it by load_acquire() sees all that came before it was set
+// by store_release(). (A __threadfence on both sides says the same, but the reader's then waits until all that this
+// warp itself has written has arrived.)
+SDTW_DEVICE Index load_relaxed(const Index* p) {
+  Index x;
+  asm volatile("ld.relaxed.gpu.global.s64 %0, [%1];" : "=l"(x) : "l"(p) : "memory");
+  return x;
+}
+SDTW_DEVICE Index load_acquire(const Index* p) {
+  Index x;
+  asm volatile("ld.acquire.gpu.global.s64 %0, [%1];" : "=l"(x) : "l"(p) : "memory");
+  return x;
+}
+SDTW_DEVICE void store_release(Index* p, Index x) {
+  asm volatile("st.release.gpu.global.s64 [%0], %1;" : : "l"(p), "l"(x) : "memory");
+}
+}  // namespace sdtw
 #endif
 
 namespace sdtw {
@@ -87,19 +106,15 @@ SDTW_DEVICE Index next_task(Index* queue) {
 }
 
 // How far a warp has come, for the warp that waits. What its lanes wrote before publish() is visible to the lanes of
-// another warp after await(): __syncwarp orders the lanes, the fence of lane 0 orders what it has seen before the flag.
+// another warp after await(): __syncwarp orders the lanes, release and acquire of lane 0 what it has seen of them.
 SDTW_DEVICE void publish(Index* progress, Index done) {
   __syncwarp();
-  if (lane_of_thread() == 0) {
-    __threadfence();
-    *static_cast<volatile Index*>(progress) = done;
-  }
+  if (lane_of_thread() == 0) store_release(progress, done);
 }
 SDTW_DEVICE void await(const Index* progress, Index needed) {
-  if (lane_of_thread() == 0) {
-    while (*static_cast<const volatile Index*>(progress) < needed) __nanosleep(64);
-    __threadfence();
-  }
+  if (lane_of_thread() == 0)
+    while (load_acquire(progress) < needed)
+      while (load_relaxed(progress) < needed) __nanosleep(64);  // an acquire empties the first-level cache
   __syncwarp();
 }
 
