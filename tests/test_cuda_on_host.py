@@ -320,10 +320,10 @@ TEXT = alignment.FILE.text
 BARRIERS = [k for k, line in enumerate(TEXT.splitlines()) if line.strip().startswith("__syncwarp();")]
 NEEDED = {
     "needed": [
-        alignment.forward_name("EntropyMin<double, true>", "Euclidean", False, True, False),
+        alignment.forward_name("EntropyMin<double, true>", "Euclidean", False, False),
         alignment.close_name("EntropyMin<double, true>", False),
         alignment.backward_name("EntropyMin<double, true>", "Euclidean", False, False),
-        alignment.forward_name("EntropyMin<double, true>", "Given", False, True, False),
+        alignment.forward_name("EntropyMin<double, true>", "Given", False, False),
         alignment.backward_name("EntropyMin<double, true>", "Given", False, False),
     ]
 }
@@ -362,7 +362,7 @@ def test_a_removed_barrier_is_noticed(monkeypatch, tmp_path, barrier):
 @pytest.mark.parametrize(
     ("text", "changed", "complaint"),
     [
-        ("if (t0 > 0) {", "if (t0 > 0 && lane > 3) {\n__syncwarp();", "divergent warp|every thread waits"),
+        ("&& t0 > 0) {", "&& t0 > 0 && lane > 3) {\n__syncwarp();", "divergent warp|every thread waits"),
         ("if (!s.is_first()) await(", "if (false) await(", "wrong results"),
         ("store_release(progress, done)", "*progress = done", "wrong results"),
         (

@@ -26,8 +26,8 @@ OPERATORS = {
 }
 
 
-def forward_name(operator, cost, weighted, store, tangents):
-    return f"sdtw::forward<sdtw::{operator}, sdtw::{cost}, {flags(weighted, store, tangents)}>"
+def forward_name(operator, cost, weighted, tangents):
+    return f"sdtw::forward<sdtw::{operator}, sdtw::{cost}, {flags(weighted, tangents)}>"
 
 
 def close_name(operator, tangents):
@@ -41,9 +41,10 @@ def backward_name(operator, cost, weighted, tangents):
 def kernel_names(operator, cost):
     """All kernels of an operator that a request may ask for."""
     both = (False, True)
-    names = [forward_name(operator, cost, *chosen) for chosen in itertools.product(both, both, both)]
+    kinds = list(itertools.product(both, both))
+    names = [forward_name(operator, cost, *kind) for kind in kinds]
     names += [close_name(operator, tangents) for tangents in both]
-    return names + [backward_name(operator, cost, *chosen) for chosen in itertools.product(both, both)]
+    return names + [backward_name(operator, cost, *kind) for kind in kinds]
 
 
 def libraries():
@@ -155,6 +156,7 @@ class Request:
         n, m = self._table_shape()
         pairs, operators = self.numbers["pairs"], OPERATORS[self.op, self.scalar]
         strips = -(-n // WARP)
+        kept = strips if self.backward else 1  # bottom rows of strips
         steps = 128 // self.dtype.itemsize
         blocks = -(-(m + WARP - 1) // steps)
         node = max(node_bytes(size, self.dtype.itemsize, self.tangents) for _, size in operators)
@@ -168,7 +170,7 @@ class Request:
             "counters": cupy.zeros(
                 _COUNTERS + pairs * (1 + (_PASSES if self.backward else _PASSES // 2) * strips), np.int64
             ),
-            "edges": room(pairs, strips if self.backward else 1, m, node),
+            "edges": room(pairs, kept, m, node),
             "ends": room(pairs, ends, node),
             "seed": room(1 + self.tangents, pairs, ends, dtype=self.dtype),
         }
@@ -176,12 +178,12 @@ class Request:
             work["checkpoints"] = room(pairs, strips, blocks, 2, WARP, node)
             work["sent"] = room(pairs, 4 if self.tangents else 2, m, dtype=self.dtype)
         arrays = {**self._inputs(n, m, value.device.id), **work, "value": value}
-        arguments = self._arguments(n, m, node, arrays)
+        arguments = self._arguments(n, m, node, kept, arrays)
 
         weighted, tangents, cost = self.weighted, self.tangents, COSTS[self.cost]
         most = most_blocks(value.device.id)
         tasks = min(pairs * strips, most)
-        grids = {forward_name(name, cost, weighted, self.backward, tangents): tasks for name, _ in operators}
+        grids = {forward_name(name, cost, weighted, tangents): tasks for name, _ in operators}
         grids |= {close_name(name, tangents): min(pairs, most) for name, _ in operators}
         if self.backward:
             grids |= {backward_name(name, cost, weighted, tangents): tasks for name, _ in operators}
@@ -210,7 +212,7 @@ class Request:
                 del arrays[name]
         return placed(arrays, device)
 
-    def _arguments(self, n, m, node, arrays):
+    def _arguments(self, n, m, node, kept, arrays):
         gamma = max(self.gamma, 1e-280) if self.op == _ENTROPY else self.gamma
         heaviest = max(1.0, self.numbers["left"], self.numbers["diag"], self.numbers["up"])
         # Exponents stay above that of an unreachable state; float32 costs cannot come near it.
@@ -219,6 +221,8 @@ class Request:
             **self.numbers,
             "rows": n,
             "columns": m,
+            "edges_of_pair": kept * m,
+            "edge_step": m if self.backward else 0,
             "node_bytes": node,
             "gamma": gamma,
             "rate": -1.4426950408889634 / gamma,

@@ -60,7 +60,9 @@ template <class T> struct Arguments {
   Index unweighted_direction;
   Index* counters;             // WORK zero on entry, see `Counters`
   void* edges;                 // WORK (pairs, strips or 1, columns) nodes: bottom rows of the strips
-  void* checkpoints;           // WORK (pairs, strips, blocks, 2, 32) nodes, for a gradient
+  Index edges_of_pair;         // nodes
+  Index edge_step;             // nodes from strip to strip; 0: they share a row
+  void* checkpoints;           // WORK (pairs, strips, blocks, 2, 32) nodes for `backward`, or null
   void* ends;                  // WORK (pairs, end cells) nodes
   Index node_bytes;            // that the three have room for
   T* seed;                     // WORK (pairs, end cells) d value / d end argument, and in a second part its derivative
@@ -276,9 +278,8 @@ SDTW_DEVICE Node<Op, Tangents> node_above(const Arguments<T>& a, const Op& op, c
   return column >= first && column <= last ? load_node(row + column) : node<N>(op.unreachable(), T(0));
 }
 // Places of the nodes of a strip. Without a gradient one row a pair is enough: a strip overwrites what it has read.
-template <class N, class T> SDTW_DEVICE N* row_of_strip(const Arguments<T>& a, bool keep, const Strip& s, Index back) {
-  const Index rows = keep ? strips_of(a) : 1;
-  return nodes_of_pair<N>(a, a.edges, s.pair.id, rows * a.columns) + (keep ? s.number - back : 0) * a.columns;
+template <class N, class T> SDTW_DEVICE N* row_of_strip(const Arguments<T>& a, const Strip& s) {
+  return nodes_of_pair<N>(a, a.edges, s.pair.id, a.edges_of_pair) + s.number * a.edge_step;
 }
 template <class N, class T> SDTW_DEVICE N* checkpoint(const Arguments<T>& a, const Strip& s, Index block) {
   const Index per_strip = blocks_of(a) * 2 * kWarp;
@@ -349,8 +350,8 @@ SDTW_DEVICE bool renormalises(int k) { return (k & 15) == 15; }
 
 // ---- forward
 
-// grid (any), block (32,). IN costs or series; OUT `ends`, WORK `edges`; with Store `checkpoints`, for `backward`.
-template <class Op, class Cost, bool Weighted, bool Store, bool Tangents>
+// grid (any), block (32,). IN costs or series; OUT `ends`, and for `backward` `edges` and `checkpoints`.
+template <class Op, class Cost, bool Weighted, bool Tangents>
 SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
   using T = typename Op::Scalar;
   using N = Node<Op, Tangents>;
@@ -372,8 +373,8 @@ SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
     const Strip s = strip_of(a, pair, number);
     const Steps<T> steps(a, s);
     Index* const progress = counters.progress + pair.id * strips_of(a) + number;
-    const N* const row_above = row_of_strip<N>(a, Store, s, 1);
-    N* const row_below = row_of_strip<N>(a, Store, s, 0);
+    N* const row_below = row_of_strip<N>(a, s);
+    const N* const row_above = row_below - a.edge_step;
     const Index last_above = s.is_first() ? -1 : admissible_columns(s.row - 1, pair.n, pair.m, a.radius).last;
     Index measure = 0;
     Front<Op, Weighted, Tangents> front;
@@ -386,12 +387,10 @@ SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
         front.before = node_above(a, op, s, row_above, s.first - 1);
       if (lane < D) above[lane] = node_above(a, op, s, row_above, s.first + t0 + lane);
       if constexpr (Tangents) load_direction(a, s, t0, tile + kTile<T>, tile);
-      if constexpr (Store) {
-        if (t0 > 0) {
-          N* const place = checkpoint<N>(a, s, t0 / D);
-          store_node(place, front.here);
-          store_node(place + kWarp, front.before);
-        }
+      if (a.checkpoints && t0 > 0) {
+        N* const place = checkpoint<N>(a, s, t0 / D);
+        store_node(place, front.here);
+        store_node(place + kWarp, front.before);
       }
       __syncwarp();
       const int count = int(min2(Index(D), s.steps() - t0));
@@ -441,20 +440,20 @@ template <class T, class E> SDTW_DEVICE double end_mantissa(Scaled<T, E> s) { re
 template <class T> SDTW_DEVICE double end_level(Plain<T> s) { return -double(s.value); }  // best: largest
 template <class T, class E> SDTW_DEVICE double end_level(Scaled<T, E> s) { return double(s.exponent); }
 
-// Calls body(slot) for the end cells of a pair that a strip has reached, each lane for its own.
+// Calls body(slot) for the end cells of a pair that a strip has reached, each lane for its own: those of the last row,
+// then those of the last column. One loop, not unrolled: `close` has a dozen of them, whose powers of two the compiler
+// would write out a hundred times, at twice the time of compilation.
 template <class T, class Body> SDTW_DEVICE void each_end(const Arguments<T>& a, const Pair& p, Body body) {
-  const int lane = lane_of_thread();
-  if (!a.open_end) {
-    if (lane == 0) body(Index(0));
-    return;
+  const bool row = a.open_end & 1, column = a.open_end & 2;
+  const Strip s = strip_of(a, p, (p.n - 1) / kWarp);
+  const Index first = row ? s.first : 0, of_row = row ? s.last - first + 1 : column ? 0 : 1,
+              of_column = column ? p.n - row : 0;
+#pragma unroll 1
+  for (Index k = lane_of_thread(); k < of_row + of_column; k += kWarp) {
+    const Index i = k - of_row;
+    if (i < 0) body(first + k);
+    else if (strip_of(a, p, i / kWarp).last == p.m - 1) body((row ? a.columns : 0) + i);
   }
-  if (a.open_end & 1) {
-    const Strip s = strip_of(a, p, (p.n - 1) / kWarp);
-    for (Index j = s.first + lane; j <= s.last; j += kWarp) body(j);
-  }
-  if (a.open_end & 2)
-    for (Index i = lane; i < p.n - (a.open_end & 1); i += kWarp)
-      if (strip_of(a, p, i / kWarp).last == p.m - 1) body(((a.open_end & 1) ? a.columns : 0) + i);
 }
 
 // Value of every pair over its end cells, and its derivatives with respect to them. Sums in float64.
@@ -640,7 +639,7 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
     const Strip s = strip_of(a, pair, number);
     const Steps<T> steps(a, s);
     Index* const progress = counters.progress + pair.id * strips_of(a) + number;
-    const N* const row_above = row_of_strip<N>(a, true, s, 1);
+    const N* const row_above = row_of_strip<N>(a, s) - a.columns;
     const T* const seed = a.seed + pair.id * end_cells_of(a);
     const T* const moved_seed = Tangents ? a.seed + (a.pairs + pair.id) * end_cells_of(a) : nullptr;
     T* const sent = a.sent + pair.id * kMessages * a.columns;
