@@ -8,6 +8,8 @@ import functools
 import os
 import sys
 import threading
+from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -24,8 +26,9 @@ _DOUBLE = np.dtype(np.float64)
 BOTH = (True, True)  # sides of a pair, x and y
 
 
-class Problem(NamedTuple):
-    """Pairs to align: either series and a fused cost, or given costs, or both (a prior is added)."""
+@dataclass(slots=True, eq=False)
+class Problem:
+    """Pairs to align: either series and a fused cost, or given costs, or both (a prior is added); not to be changed."""
 
     recursion: _options.Recursion
     x_lengths: np.ndarray  # (X,) int64
@@ -37,19 +40,12 @@ class Problem(NamedTuple):
     given: np.ndarray | None = None  # (B or 1, n, m)
     x_index: np.ndarray | None = None  # (B,) int64: pair b aligns x[x_index[b]] ...
     y_index: np.ndarray | None = None  # ... with y[y_index[b]]
+    n_pairs: int = field(init=False)
+    arrays: ModuleType = field(init=False)  # the namespace of the data, and so of the results
 
-    @property
-    def n_pairs(self):
-        return len(self.x_lengths if self.x_index is None else self.x_index)
-
-    @property
-    def data(self):
-        return self.given if self.x is None else self.x.data
-
-    @property
-    def arrays(self):
-        """The namespace of the data, and so of the results."""
-        return _arrays.namespace(self.data)
+    def __post_init__(self):
+        self.n_pairs = len(self.x_lengths if self.x_index is None else self.x_index)
+        self.arrays = _arrays.namespace(self.given if self.x is None else self.x.data)
 
     def table(self, shape, dtype):
         """Room for a result of `shape` (B, n, m), zero where the kernels write nothing."""
@@ -114,7 +110,7 @@ def _is_tall(problem):
         return False
     x, y = problem.x_lengths, problem.y_lengths
     if len(x) == len(y) == 1:  # as below, without the two microseconds of the sums
-        return x[0] > 2 * y[0]
+        return x.item() > 2 * y.item()
     return x.sum() * len(y) > 2 * y.sum() * len(x)
 
 
@@ -122,10 +118,14 @@ def _transposed(problem):
     rules = problem.recursion
     left, diagonal, up = rules.step_weights
     turned = {0: 0, 1: 2, 2: 1, 3: 3}
-    rules = rules._replace(
-        step_weights=(up, diagonal, left), open_begin=turned[rules.open_begin], open_end=turned[rules.open_end]
+    rules = replace(
+        rules,
+        step_weights=(up, diagonal, left),
+        open_begin=turned[rules.open_begin],
+        open_end=turned[rules.open_end],
     )
-    return problem._replace(
+    return replace(
+        problem,
         recursion=rules,
         x=problem.y,
         y=problem.x,
@@ -166,9 +166,8 @@ def _series_gradients(problem, n_jobs, sides):
 
 def _room_for_gradients(problem, dtype, sides=BOTH):
     """Zeros shaped as the data of x and of y; None for a side that is not wanted."""
-    series = problem.x, problem.y
-    zeros = problem.arrays.zeros
-    return tuple(zeros(s.data.shape, dtype) if wanted else None for s, wanted in zip(series, sides, strict=True))
+    zeros, (of_x, of_y) = problem.arrays.zeros, sides
+    return zeros(problem.x.data.shape, dtype) if of_x else None, zeros(problem.y.data.shape, dtype) if of_y else None
 
 
 def matrix_gradients(problem, shape, n_jobs=1, visits=False):
@@ -260,7 +259,7 @@ def parameter_gradients(problem):
     rules, dtype = problem.recursion, problem.dtype
     order = _kernel_order(rules.steps)
     cells = rules.graph is not None and rules.graph.cell_weights is not None
-    rules = rules._replace(graph=rules.graph or _options.Graph())
+    rules = replace(rules, graph=rules.graph or _options.Graph())
     gradient = np.zeros((problem.n_pairs, 1 + len(order)))
     of_cells = np.zeros((*problem.given.shape, len(order))) if cells else None
 
@@ -268,7 +267,7 @@ def parameter_gradients(problem):
         request.want_parameter_gradient(gradient, of_cells)
         return ()
 
-    _solve(problem._replace(recursion=rules, dtype=_DOUBLE), 1, want)
+    _solve(replace(problem, recursion=rules, dtype=_DOUBLE), 1, want)
     inverse = np.argsort(order)
     of_cells = None if of_cells is None else _arrays.narrowed(of_cells[..., inverse], dtype)
     gradient = _arrays.narrowed(gradient, dtype)
@@ -351,25 +350,24 @@ def _ctc_on_device(batch, blank, with_gradient, direction=None):
 
 def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
-    data = problem.given if problem.x is None else problem.x.data
-    if type(data) is not np.ndarray and _arrays.on_device(data):
+    if problem.arrays is not np:
         from ._cuda import alignment
 
-        with data.device:  # where results are allocated and kernels launched
-            return _solve_by(alignment, problem, n_jobs, want, _arrays.namespace(data).empty)
+        with (problem.given if problem.x is None else problem.x.data).device:  # for results and kernels
+            return _solve_by(alignment, problem, n_jobs, want)
     if "cupy" in sys.modules:
         for name, array in (("window", problem.recursion.mask), ("prior", problem.given)):
             if _arrays.on_device(array):
                 raise _words.mixed_devices(name, True)
-    return _solve_by(_kernels, problem, n_jobs, want, np.empty)
+    return _solve_by(_kernels, problem, n_jobs, want)
 
 
-def _solve_by(engine, problem, n_jobs, want, empty):
-    n_threads, dtype, n_pairs = threads(n_jobs), problem.dtype, problem.n_pairs
+def _solve_by(engine, problem, n_jobs, want):
+    n_threads, dtype = threads(n_jobs), problem.dtype
     while True:
         request = problem.request(dtype, engine)
         outputs = want(request, dtype)
-        value = empty(n_pairs, dtype)
+        value = problem.arrays.empty(problem.n_pairs, dtype)
         status = request.run(value, n_threads, level())
         if status == _kernels.DONE:
             break

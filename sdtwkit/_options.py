@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass, field, replace
 from reprlib import repr as brief
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ class Graph(NamedTuple):
     end_weights: ndarray | None = None
 
 
-class Recursion(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Recursion:
     """The options of the alignment recursion, validated once by `check_recursion` and handed down."""
 
     gamma: float  # 1.0 where the regularizer is None
@@ -43,11 +45,10 @@ class Recursion(NamedTuple):
     open_begin: int  # bits of the start set: 1 {(0, j)}, 2 {(i, 0)}; 0 the corner alone
     open_end: int  # bits of the end set: 1 {(n-1, j)}, 2 {(i, m-1)}; 0 the corner alone
     graph: Graph | None = None
+    usual: bool = field(init=False)  # whether the fast kernels know this recursion
 
-    @property
-    def usual(self):
-        """Whether the fast kernels know this recursion."""
-        return self.steps == DEFAULT_STEPS and self.graph is None
+    def __post_init__(self):
+        object.__setattr__(self, "usual", self.steps == DEFAULT_STEPS and self.graph is None)
 
 
 def check_recursion(
@@ -70,7 +71,7 @@ def check_recursion(
     steps = _check_steps(steps)
     if step_weights is UNIT_WEIGHTS:  # not given: ones for any number of steps
         step_weights = (1.0,) * len(steps)
-    return usual._replace(steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
+    return replace(usual, steps=steps, step_weights=_check_step_weights(step_weights, len(steps)))
 
 
 def check_graph(
@@ -98,7 +99,7 @@ def check_graph(
         _check_cell_array(begin_weights, "begin_weights", np.float64),
         _check_cell_array(end_weights, "end_weights", np.float64),
     )
-    return recursion if all(array is None for array in graph) else recursion._replace(graph=graph)
+    return recursion if all(array is None for array in graph) else replace(recursion, graph=graph)
 
 
 def _check_set(value, name):

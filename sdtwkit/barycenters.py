@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -490,7 +491,7 @@ class _Objective:
 
     def scale(self, z):
         """sum_i w_i |dtw(z, X_i)|; raises where the window leaves no path."""
-        hard = self.term._replace(kind="soft", recursion=self.term.recursion._replace(gamma=1.0, regularizer=None))
+        hard = self.term._replace(kind="soft", recursion=replace(self.term.recursion, gamma=1.0, regularizer=None))
         jobs = ((hard, z, series) for series, _ in self.parts)
         values = np.concatenate(list(_blocks.map(_losses, jobs, self.collection.n_jobs)))
         _check_paths(values, "the barycenter", "X[{}]")

@@ -115,7 +115,7 @@ class CostPairs:
         self.of_device = type(x.data) is not np.ndarray and on_device(x.data)
         if self.of_device and not self.cost.takes_batches:
             raise not_on_device("a cost of your own")
-        self.dtype = x.dtype
+        self.dtype = x.data.dtype
         if y is None:
             self.single, self.ragged = x.single, False
             self.shape, self.lengths = x.data.shape, (x.rows, x.columns)

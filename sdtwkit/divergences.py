@@ -9,6 +9,7 @@ compute F and its gradients for series that were checked before; matrices and ba
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,7 +65,7 @@ def as_term(kind, cost, recursion):
     if not cost.y_is_differentiable:
         raise _words.one_sided_cost()
     if kind == "mean":
-        recursion = recursion._replace(gamma=_UNIFORM, regularizer="entropy")
+        recursion = replace(recursion, gamma=_UNIFORM, regularizer="entropy")
     return Term(kind, cost, recursion)
 
 
@@ -377,7 +378,7 @@ def _of_block(term, block):
     mask = term.recursion.mask
     if mask is None or len(mask) == 1:
         return term
-    return term._replace(recursion=term.recursion._replace(mask=mask[block]))
+    return term._replace(recursion=replace(term.recursion, mask=mask[block]))
 
 
 def _posed(term, x, y, i, j):

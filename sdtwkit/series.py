@@ -6,6 +6,7 @@ are evaluated cell by cell and never stored; others go through a cost matrix.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +30,12 @@ class Call:
         if recursion.mask is not None:
             _options.check_mask(recursion, *self.shape)
         rows, columns = pairs.lengths
-        self.fused = None if self.given_costs else pairs.cost.fused
-        x, y = (pairs.x, pairs.y) if self.fused else (None, None)
-        given = None
-        if self.given_costs:
-            given = pairs.x.data
-        elif not self.fused:
-            given = pairs.matrix()
+        self.fused = pairs.cost.fused
+        x = y = given = None
+        if self.fused:
+            x, y = pairs.x, pairs.y
+        else:
+            given = pairs.x.data if self.given_costs else pairs.matrix()
         if prior is not None:
             prior = _arrays.as_prior(prior, self.shape, rows, columns, pairs.dtype)
             given = prior if given is None else given + prior
@@ -57,9 +57,9 @@ class Call:
     def value_and_grad(self, sides=_backend.BOTH):
         """Soft values, gradients of x and of y; None for one that does not exist, or that `sides` can spare."""
         if self.fused:
-            values, *gradients = _backend.series_gradients(self.problem, self.n_jobs, sides)
-            series = zip((self.pairs.x, self.pairs.y), gradients, strict=True)
-            return self.answer(values), *(None if flat is None else side.like(flat) for side, flat in series)
+            values, grad_x, grad_y = _backend.series_gradients(self.problem, self.n_jobs, sides)
+            grad_x = None if grad_x is None else self.pairs.x.like(grad_x)
+            return self.answer(values), grad_x, None if grad_y is None else self.pairs.y.like(grad_y)
         values, gradient = _backend.matrix_gradients(self.problem, self.shape, self.n_jobs)
         return self.answer(values), *self.pull_back(gradient)
 
@@ -547,8 +547,8 @@ def subsequence_matches(
     free = np.ones(call.shape, dtype=bool)
     matches: list[Match] = []
     for _ in range(k):
-        masked = recursion._replace(mask=free if matches else None)
-        ((path,),), (value,) = _backend.paths(call.problem._replace(recursion=masked))
+        masked = replace(recursion, mask=free if matches else None)
+        ((path,),), (value,) = _backend.paths(replace(call.problem, recursion=masked))
         if not len(path):
             break
         start, end = int(path[0, 1]), int(path[-1, 1]) + 1

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import sdtwkit
+from sdtwkit._kernels.alignment import all_finite
 from sdtwkit.dp import AlignmentDP
 
 REORDERED = ((1, 1), (0, 1), (1, 0))  # ties: the diagonal first, as the strips decide them
@@ -123,3 +124,23 @@ def test_tiles_are_strips(dtype, cost, open_begin):
 def test_threads_share_the_strips_of_a_tiled_pack():
     X = np.random.default_rng(6).normal(size=(4, 300, 1))  # 16 pairs: one pack, ten strips
     assert_array_equal(sdtwkit.cdist_dtw(X, X[:, :290], n_jobs=2), sdtwkit.cdist_dtw(X, X[:, :290]))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", [0, 1, 20, 1023, 1024, 1025, 3000, 300_000])
+def test_one_number_that_is_not_finite_is_found_wherever_it_is(size, dtype):
+    numbers = np.full(size, np.finfo(dtype).max, dtype)  # whose sum is infinite
+    numbers[::2] = -numbers[::2]
+    assert all_finite(numbers)
+    for place in {0, size // 2, size - 1} if size else ():
+        for wrong in (np.nan, np.inf, -np.inf):
+            spoiled = numbers.copy()
+            spoiled[place] = wrong
+            spoiled.flags.writeable = False
+            assert not all_finite(spoiled)
+
+
+def test_numbers_are_searched_only_where_a_block_of_memory_holds_them():
+    assert all_finite(object())  # an array of a device has no buffer, and is not waited for
+    with pytest.raises(ValueError, match="contiguous"):
+        all_finite(np.zeros((4, 4)).T[1:])

@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 from sdtwkit._options import (
     DEFAULT_STEPS,
     WIDEST,
+    Recursion,
     check_mask,
     check_n_jobs,
     check_random_state,
@@ -35,7 +36,7 @@ class ArrayLike:
 
 def test_defaults_of_the_recursion():
     recursion = check_recursion()
-    assert recursion == (1.0, "entropy", ((0, 1), (1, 1), (1, 0)), (1.0, 1.0, 1.0), -1, None, 0, 0, None)
+    assert recursion == Recursion(1.0, "entropy", ((0, 1), (1, 1), (1, 0)), (1.0, 1.0, 1.0), -1, None, 0, 0, None)
     assert recursion.usual
     assert not check_recursion(steps=DEFAULT_STEPS[::-1]).usual
     with pytest.raises(AttributeError):

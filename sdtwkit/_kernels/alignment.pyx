@@ -4,7 +4,9 @@ Nothing is validated here beyond what a crash would need: buffers must be C-cont
 and of the dtype that `Request(dtype)` was made for; shapes are the caller's word.
 """
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE
+from cpython.buffer cimport (
+    PyBUF_SIMPLE, PyBUF_WRITABLE, Py_buffer, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer,
+)
 from libc.stdint cimport int64_t, uint64_t
 
 from sdtwkit._kernels.door cimport address, interrupted, raise_pending
@@ -58,6 +60,7 @@ cdef extern from "sdtwkit/request.h" namespace "sdtw" nogil:
 
     int c_run "sdtw::run"(const CRequest&) except +
     int c_run_ctc "sdtw::run"(const CtcRequest&) except +
+    bint c_all_finite "sdtw::all_finite"(const void*, int64_t, bint)
     int c_best_level "sdtw::best_level"()
     int c_max_threads "sdtw::max_threads"()
     bint c_has_openmp "sdtw::has_openmp"()
@@ -80,6 +83,26 @@ def max_threads():
 
 def build_info():
     return {"openmp": c_has_openmp(), "compiler": c_compiler().decode()}
+
+
+def all_finite(array):
+    """Whether a C-contiguous float32 or float64 array holds neither NaN nor an infinity.
+
+    An array without a buffer lies on a device and is taken at its word: to look would be to wait for it. Its kernels
+    turn what is not finite into a value of NaN.
+    """
+    cdef Py_buffer view
+    cdef bint finite
+    if not PyObject_CheckBuffer(array):
+        return True
+    PyObject_GetBuffer(array, &view, PyBUF_SIMPLE)
+    if view.len < 1 << 20:  # others need not wait for the lock
+        finite = c_all_finite(view.buf, view.len // view.itemsize, view.itemsize == 4)
+    else:
+        with nogil:
+            finite = c_all_finite(view.buf, view.len // view.itemsize, view.itemsize == 4)
+    PyBuffer_Release(&view)
+    return finite
 
 
 cdef void set_matrix(MatrixArray* target, array, int flags) except *:

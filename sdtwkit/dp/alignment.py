@@ -9,6 +9,7 @@ a start to an end cell,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from numpy.typing import ArrayLike
 
@@ -325,7 +326,7 @@ class AlignmentDP:
         ([[0, 0], [0, 1], [1, 2]], 0.0)
         """
         C, problem = self._problem(C, x_lengths, y_lengths)
-        problem = problem._replace(recursion=self._recursion._replace(regularizer=None))
+        problem = replace(problem, recursion=replace(self._recursion, regularizer=None))
         paths, value = _backend.paths(problem)
         paths = [path for (path,) in paths]
         return (paths[0] if C.single else paths), _answer(C, value)

@@ -67,6 +67,7 @@ Status run(const Request& request);     // throws std::bad_alloc
 struct CtcRequest;                      // ctc.h
 Status run(const CtcRequest& request);  // likewise
 
+bool all_finite(const void* numbers, std::int64_t count, bool single_precision);
 int best_level();
 int max_threads();
 bool has_openmp();
