@@ -10,6 +10,7 @@ the rows that are missing, and no figure.
 
 import argparse
 import datetime
+import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +83,7 @@ ROWS = [
     ),
 ]
 PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
+LONG = 3.0  # seconds of one measurement, after which there is no further repetition
 
 
 def parsed():
@@ -116,7 +118,7 @@ def ours(cupy, row):
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
     if row.d == 0:
-        C = cupy.random.default_rng(0).random((row.B, row.n, row.m), dtype=dtype)
+        C = random_table(cupy, (row.B, row.n, row.m), dtype)
         if row.what == "value":
             return lambda: dp.value(C)
         if row.what == "value and gradient":
@@ -126,6 +128,13 @@ def ours(cupy, row):
     if row.what == "matrix of all pairs":
         return lambda: sdtwkit.cdist_soft_dtw(x, gamma=GAMMA)
     return lambda: sdtwkit.soft_dtw_value_and_grad(x, y, GAMMA)
+
+
+def random_table(cupy, shape, dtype):
+    """Numbers in [0, 1): one drawn table, scaled for each item; not all drawn, for that takes the host long."""
+    rng = np.random.default_rng(0)
+    one, scales = rng.random(shape[1:]), rng.uniform(0.5, 1.0, (shape[0], *(1,) * (len(shape) - 1)))
+    return cupy.asarray(one.astype(dtype)) * cupy.asarray(scales.astype(dtype))
 
 
 def of_series(cupy, row):
@@ -159,11 +168,11 @@ def torch_loss(loss, row):
 
 
 def our_chain(cupy, row):
-    random, dp = cupy.random.default_rng(0), ChainDP()
+    dp = ChainDP()
     if row.what == "chain: gradient of the pair":
-        pair = (random.random(shape, dtype=row.dtype) for shape in ((row.B, row.n, row.m), (row.m, row.m)))
-        return lambda pair=tuple(pair): dp.value_and_grad(pair)
-    theta = random.random((row.B, row.n, row.m, row.m), dtype=row.dtype)
+        pair = tuple(random_table(cupy, shape, row.dtype) for shape in ((row.B, row.n, row.m), (row.m, row.m)))
+        return lambda: dp.value_and_grad(pair)
+    theta = random_table(cupy, (row.B, row.n, row.m, row.m), row.dtype)
     if row.what == "chain: value":
         return lambda: dp.value(theta)
     if row.what == "chain: gradient":
@@ -231,8 +240,8 @@ def theirs(peer, row):
         return ctc_of_torch(row)
     if row.what not in ("loss and gradients", "torch: loss, backward to x"):
         return None
-    if max(row.n, row.m) > 1024 and peer == "Maghoumi":
-        return None  # its kernels refuse more than 1024 samples
+    if max(row.n, row.m) > (1024 if peer == "Maghoumi" else 10_000):
+        return None  # Maghoumi's kernels refuse so many samples; tables of the longest pair are 10 GB each
     try:
         return torch_loss(__import__(PEERS[peer]).SoftDTW(use_cuda=True, gamma=GAMMA), row)
     except ImportError:
@@ -263,7 +272,7 @@ def seconds(cupy, run, repeat):
     """The best of several calls, between events on the current stream."""
     run()
     times = []
-    for _ in range(repeat):
+    while len(times) < repeat and sum(times) < LONG:
         begin, end = cupy.cuda.Event(), cupy.cuda.Event()
         begin.record()
         run()
@@ -280,29 +289,47 @@ def bandwidth(cupy, repeat):
     return 2 * source.nbytes / seconds(cupy, lambda: cupy.copyto(target, source), max(repeat, 5))
 
 
-def measure(cupy, repeat):
+def measured(cupy, row, rate, repeat):
+    """What a line of the table says after the row's name, size and dtype."""
+    pool = cupy.get_default_memory_pool()
+    pool.free_all_blocks()
+    run = ours(cupy, row)
+    if run is None:
+        return "not measured: needs PyTorch for CUDA | | | | |"
+    before = pool.used_bytes()
+    took = seconds(cupy, run, repeat)
+    memory = pool.total_bytes() - before
+    floor = traffic(row) and traffic(row) / rate
+    return (
+        f"{took * 1e3:.3g} ms | {took / cells(row) * 1e12:.3g} | {f'{took / floor:.3g}' if floor else ''} "
+        f"| {memory / 1e6:.3g} MB | {', '.join(beside(cupy, row, took, repeat))} |"
+    )
+
+
+def beside(cupy, row, took, repeat):
+    """How many times slower each peer is that serves the row."""
+    for name in PEERS:
+        try:
+            other = theirs(name, row)
+            if other is not None:
+                yield f"{name} {seconds(cupy, other, repeat) / took:.3g}x"
+        except Exception as error:  # whatever becomes of others' code
+            yield f"{name} failed ({reason(error)})"
+
+
+def reason(error):
+    """In one line of a table."""
+    return f"{type(error).__name__}: {error}".splitlines()[0].replace("|", "/")[:160]
+
+
+def measure(cupy, rate, repeat):
     """Lines of the table."""
-    rate = bandwidth(cupy, repeat)
     for row in ROWS:
-        pool = cupy.get_default_memory_pool()
-        pool.free_all_blocks()
-        run = ours(cupy, row)
-        if run is None:
-            yield f"| {row.what} | {row.size} | {row.dtype} | not measured: needs PyTorch for CUDA | | | | |"
-            continue
-        before = pool.used_bytes()
-        took = seconds(cupy, run, repeat)
-        memory = pool.total_bytes() - before
-        floor = traffic(row) and traffic(row) / rate
-        peers = [
-            f"{name} {seconds(cupy, other, repeat) / took:.3g}x"
-            for name in PEERS
-            if (other := theirs(name, row)) is not None
-        ]
-        yield (
-            f"| {row.what} | {row.size} | {row.dtype} | {took * 1e3:.3g} ms | {took / cells(row) * 1e12:.3g} "
-            f"| {f'{took / floor:.3g}' if floor else ''} | {memory / 1e6:.3g} MB | {', '.join(peers)} |"
-        )
+        try:
+            found = measured(cupy, row, rate, repeat)
+        except Exception as error:  # whatever it is, the other rows are wanted
+            found = f"failed ({reason(error)}) | | | | |"
+        yield f"| {row.what} | {row.size} | {row.dtype} | {found}"
 
 
 def page(cupy, why, repeat):
@@ -321,15 +348,21 @@ def page(cupy, why, repeat):
         yield from (f"| {row.what} | {row.size} | {row.dtype} |" for row in ROWS)
         return
     name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+    rate = bandwidth(cupy, repeat)
     yield (
         f"Written by `{COMMAND}`, {today}, {name}, driver {cupy.cuda.runtime.driverGetVersion()}, CuPy "
-        f"{cupy.__version__}, sdtwkit {sdtwkit.__version__}; a copy moves {bandwidth(cupy, repeat) / 1e12:.3g} TB/s. "
-        f"Best of {repeat}, compilation excluded; memory is what the call adds, results included."
+        f"{cupy.__version__}, sdtwkit {sdtwkit.__version__}; a copy moves {rate / 1e12:.3g} TB/s. Best of up to "
+        f"{repeat} calls, compilation excluded; memory is what the call adds, results included. "
+        f"Peers that are installed: {', '.join(filter(installed, PEERS)) or 'none'}."
     )
     yield ""
     yield "| task | size | dtype | time | ps a cell | times the floor | memory | peers, times slower |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    yield from measure(cupy, repeat)
+    yield from measure(cupy, rate, repeat)
+
+
+def installed(peer):
+    return importlib.util.find_spec(PEERS[peer]) is not None
 
 
 def main():
@@ -339,8 +372,8 @@ def main():
     for line in page(cupy, why, 3 if options.quick else 20):
         print(line, flush=True)
         lines.append(line)
-    if options.markdown:
-        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if options.markdown:
+            options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

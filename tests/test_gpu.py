@@ -1,6 +1,6 @@
 """On a CUDA device: the answers of the CPU, streams, several devices, long series, the same bits every time.
 
-`tools/compute_sanitizer.sh` runs these tests under the tools that look for races and accesses out of bounds.
+A shorter way through all kernels, device_tour.py, is for the tools that look for races and accesses out of bounds.
 """
 
 import numpy as np

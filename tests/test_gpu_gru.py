@@ -1,7 +1,4 @@
-"""Coupled GRUs on a CUDA device: the answers of the CPU, streams, the same bits every time.
-
-`tools/compute_sanitizer.sh` runs these tests, too.
-"""
+"""Coupled GRUs on a CUDA device: the answers of the CPU, streams, the same bits every time."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""Continuous warps on a CUDA device: the answers of the CPU, streams, the same bits every time.
-
-`tools/compute_sanitizer.sh` runs these tests, too.
-"""
+"""Continuous warps on a CUDA device: the answers of the CPU, streams, the same bits every time."""
 
 import numpy as np
 import pytest
