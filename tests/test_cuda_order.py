@@ -20,7 +20,7 @@ except Exception as error:  # cupy is there, the library that it loads is not
 
 ENTROPY = "EntropyMin<float>"
 WAITING = {
-    "alignment forward": (alignment.FILE, alignment.forward_name(ENTROPY, "Given", False, True, True)),
+    "alignment forward": (alignment.FILE, alignment.forward_name(ENTROPY, "Given", False, True)),
     "alignment backward": (alignment.FILE, alignment.backward_name(ENTROPY, "SquaredEuclidean", False, True)),
     "CTC forward": (ctc.FILE, ctc.forward_name("double", True, True)),
     "CTC backward": (ctc.FILE, ctc.backward_name("double", True)),
