@@ -519,6 +519,16 @@ def _check_lengths(lengths, available, single, name, lengths_name, unit="rows", 
     return _frozen(array.astype(np.int64))
 
 
+def bring_lengths(series, name):
+    """Let lengths that lie on a device come to the host, as who goes pair by pair must know them; they are checked."""
+    if on_device(series.lengths):
+        single, available = series.form == "single", [series.n_rows] * len(series)
+        if series.form == "list":
+            available = [shape[0] for shape in series.shape]
+        lengths, name_of_lengths = on_host(series.lengths), f"{name}_lengths"
+        series.lengths = _check_lengths(lengths, np.array(available), single, name, name_of_lengths)
+
+
 def _lengths_before_nan(series, name):
     """(B,) lengths of a padded array, in which trailing all-NaN rows are padding."""
     real = ~np.isnan(series.data).all(axis=1).reshape(len(series), -1)
@@ -946,7 +956,9 @@ def check_collection_cost(cost, X, Y):
         raise one_sided_cost()
     if on_device(X.data):  # whether Y is in the domain would have to be waited for
         if not cost.takes_batches:
-            raise not_on_device("a cost of your own")
+            bring_lengths(X, "X")
+            if Y is not None:
+                bring_lengths(Y, "Y")
         return
     if cost.fused:  # defined everywhere
         return

@@ -24,7 +24,7 @@ import numpy as np
 
 from ._arrays import namespace, on_device, product, transposed
 from ._typing import Array, CostLike
-from ._words import check_positive, special
+from ._words import check_positive, other_device, special
 
 
 class FusedCost(IntEnum):
@@ -54,7 +54,7 @@ class Cost:
 
     fused: tuple[FusedCost, float] | None = None
     symmetric = False
-    takes_batches = True  # if not, arrays of a device are refused
+    takes_batches = True  # if not, it is called pair by pair on a device, too
     y_is_differentiable = True  # if not, y and dy may be of any kind or None, and gradients in y are None
 
     def check(self, x: Array, y: Array, name: str) -> None:
@@ -501,7 +501,10 @@ COSTS = {
 
 
 class _Custom(Cost):
-    """A user's object behind the protocol: its results are checked, and cast to the dtype of the series."""
+    """A user's object behind the protocol: its results are checked, and cast to the dtype of the series.
+
+    Of arrays on a device it is given, and must answer, arrays there; what those hold is not looked at, as ever.
+    """
 
     takes_batches = False
 
@@ -509,13 +512,13 @@ class _Custom(Cost):
         self.user = user
 
     def matrix(self, x, y):
-        return self._checked("matrix", self.user.matrix(x, y), (len(x), len(y)), x.dtype)
+        return self._checked("matrix", self.user.matrix(x, y), x, (len(x), len(y)))
 
     def vjp(self, x, y, G):
         return self._checked_pair("vjp", self.user.vjp(x, y, G), x, y)
 
     def jvp(self, x, y, dx, dy):
-        return self._checked("jvp", self.user.jvp(x, y, dx, dy), (len(x), len(y)), x.dtype)
+        return self._checked("jvp", self.user.jvp(x, y, dx, dy), x, (len(x), len(y)))
 
     def hvp(self, x, y, G, dx, dy):
         if not callable(getattr(self.user, "hvp", None)):
@@ -525,12 +528,22 @@ class _Custom(Cost):
             )
         return self._checked_pair("hvp", self.user.hvp(x, y, G, dx, dy), x, y)
 
-    def _checked(self, method, result, shape, dtype):
-        result = np.asarray(result)
+    def _checked(self, method, result, x, shape):
+        """What a method gave for a pair (x, y), as an array of that shape beside x."""
+        if on_device(x) != on_device(result):
+            came, expected = (f"a {type(value).__module__}.{type(value).__name__}" for value in (result, x))
+            raise TypeError(f"{self._said(method)} {came}; expected {expected}, as its arguments are")
+        if on_device(x):
+            if result.device.id != x.device.id:
+                raise other_device(f"what {self._called(method)} gave", result.device.id, x.device.id)
+        else:
+            result = np.asarray(result)
         if result.shape != shape:
             raise ValueError(f"{self._said(method)} an array of shape {result.shape}; expected {shape}")
         if result.dtype.kind not in "biuf":
             raise TypeError(f"{self._said(method)} an array of dtype {result.dtype}; expected real numbers")
+        if on_device(x):
+            return result.astype(x.dtype, copy=False)
         right = result > -np.inf if method == "matrix" else np.isfinite(result)
         if not right.all():
             i, j = np.unravel_index(np.argmin(right), shape)
@@ -538,16 +551,19 @@ class _Custom(Cost):
             raise ValueError(
                 f"{self._said(method)} {special(result[i, j])} at row {i}, column {j}; expected {expected}"
             )
-        return result.astype(dtype, copy=False)
+        return result.astype(x.dtype, copy=False)
 
     def _said(self, method):
-        return f"{method} of the cost, of type {type(self.user).__name__}, gave"
+        return f"{self._called(method)} gave"
+
+    def _called(self, method):
+        return f"{method} of the cost, of type {type(self.user).__name__},"
 
     def _checked_pair(self, method, result, x, y):
         if not isinstance(result, (tuple, list)) or len(result) != 2:
             raise TypeError(f"{self._said(method)} {brief(result)}; expected a pair, of x and of y")
         gx, gy = result
-        return self._checked(method, gx, x.shape, x.dtype), self._checked(method, gy, y.shape, y.dtype)
+        return self._checked(method, gx, x, x.shape), self._checked(method, gy, y, y.shape)
 
 
 def get_cost(cost: CostLike) -> Any:

@@ -18,6 +18,8 @@ from ._arrays import (
     as_direction,
     as_matrices,
     as_series_pair,
+    bring_lengths,
+    device_of,
     namespace,
     on_device,
     read_series,
@@ -25,7 +27,6 @@ from ._arrays import (
 )
 from ._local_costs import COSTS, Cost, FusedCost, Huber, NegativeLogLikelihood, Precomputed, get_cost
 from ._typing import Array, Arrays, CostLike, Lengths
-from ._words import not_on_device
 
 __all__ = ["COSTS", "CostPairs", "FusedCost", "Huber", "cost_hvp", "cost_jvp", "cost_matrix", "cost_vjp", "get_cost"]
 
@@ -47,6 +48,9 @@ def as_cost_pair(x, y, cost, x_lengths=None, y_lengths=None, names=("x", "y")):
         x, y = _as_labelled_pair(x, y, x_lengths, y_lengths)
     else:
         x, y = as_series_pair(x, y, x_lengths, y_lengths, names)
+    if on_device(x.data) and not cost.takes_batches:
+        bring_lengths(x, names[0])
+        bring_lengths(y, names[1])
     if type(cost).check is Cost.check or on_device(x.data):
         return x, y
     for b, (x_b, y_b) in enumerate(zip(_items(x, x.data), _items(y, y.data), strict=True)):
@@ -93,7 +97,7 @@ def _blocks(table, rows, columns):
 
 
 class CostPairs:
-    """The pairs of one call: the equations of their cost, pair by pair, or on a device for all at once.
+    """The pairs of one call: the equations of their cost, pair by pair, or on a device for all at once if it can that.
 
     Reads cotangents and tangents, and gives results their form. A table is (B, n, m), with zeros beyond the lengths.
 
@@ -113,8 +117,7 @@ class CostPairs:
         self.cost = get_cost(cost)
         self.x, self.y = x, y = as_cost_pair(x, y, self.cost, x_lengths, y_lengths, names)
         self.of_device = type(x.data) is not np.ndarray and on_device(x.data)
-        if self.of_device and not self.cost.takes_batches:
-            raise not_on_device("a cost of your own")
+        self.at_once = self.of_device and self.cost.takes_batches
         self.dtype = x.data.dtype
         if y is None:
             self.single, self.ragged = x.single, False
@@ -158,32 +161,32 @@ class CostPairs:
         return self.x.data, None if self.y is None else self.y.data
 
     def _table(self, equation, *sides):
-        if self.of_device:
-            with self.x.data.device:
+        with device_of(self.x.data):
+            if self.at_once:
                 return namespace(self.x.data).ascontiguousarray(self._cut(equation(*self._of_all(sides))))
-        return self.table_of(equation(*arguments) for arguments in self._of_each(sides))
+            return self.table_of(equation(*arguments) for arguments in self._of_each(sides))
 
     def _gradients(self, equation, *arguments):
         two_sided = self.cost.y_is_differentiable
-        if self.of_device:
-            with self.x.data.device:
+        with device_of(self.x.data):
+            if self.at_once:
                 gx, gy = equation(*self._of_all(arguments))
                 flat_x = gx if self.y is None else self.x.unpadded(gx)
                 flat_y = self.y.unpadded(gy) if two_sided else None
-        else:
-            flat_x, flat_y = np.zeros_like(self.x.data), np.zeros_like(self.y.data) if two_sided else None
-            views = self._views((flat_x, flat_y))
-            for view_x, view_y, own in zip(*views, self._of_each(arguments), strict=True):
-                view_x[...], gy = equation(*own)
-                if two_sided:
-                    view_y[...] = gy
+            else:
+                flat_x, flat_y = np.zeros_like(self.x.data), np.zeros_like(self.y.data) if two_sided else None
+                views = self._views((flat_x, flat_y))
+                for view_x, view_y, own in zip(*views, self._of_each(arguments), strict=True):
+                    view_x[...], gy = equation(*own)
+                    if two_sided:
+                        view_y[...] = gy
         return self.x.like(flat_x), self.y.like(flat_y) if two_sided else None
 
     def _of_each(self, arguments):
         """The arguments of an equation, pair by pair."""
-        columns = []
+        columns, whole = [], namespace(self.x.data).ascontiguousarray
         for one in arguments:
-            columns += self._views(one) if isinstance(one, tuple) else [map(np.ascontiguousarray, self.items_of(one))]
+            columns += self._views(one) if isinstance(one, tuple) else [map(whole, self.items_of(one))]
         return zip(*columns, strict=True)
 
     def _views(self, sides):
@@ -288,7 +291,8 @@ def cost_matrix(
         cross-entropy of logits x and targets y in [0, 1], summed over channels; "nll" -x[i, y_j] of log-probabilities x
         (n, K), of which -inf gives cost +inf; "log_half_sqeuclidean" c + log(2 - exp(-c)) over c = ||x-y||^2 / 2;
         "precomputed": x is the cost matrix, (n, m) or (B, n, m), +inf allowed. Or an object with methods matrix(x, y),
-        vjp(x, y, G), jvp(x, y, dx, dy) and, for second derivatives, hvp(x, y, G, dx, dy), called with 2-D arrays.
+        vjp(x, y, G), jvp(x, y, dx, dy) and, for second derivatives, hvp(x, y, G, dx, dy), called with the 2-D arrays of
+        one pair after the other: for CuPy arrays with CuPy arrays, and CuPy arrays are expected of it.
     x_lengths, y_lengths : array of B integers, optional
         True lengths; what lies beyond, NaN included, is not read.
 

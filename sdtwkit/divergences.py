@@ -314,22 +314,22 @@ def term_value_and_grad(term, x, y, n_jobs=1, sides=_backend.BOTH):
         solve = _backend.series_gradients if term.kind == "soft" else _backend.sharp_series_gradients
         return solve(_fused(term, x, y), n_jobs, sides)
     solve = _backend.matrix_gradients if term.kind == "soft" else _backend.sharp_matrix_gradients
-    every = np.arange(len(x))
-    if _arrays.on_device(x.data):  # all at once
-        problem = _posed(term, x, y, every, every)
-        values, gradient = solve(problem, problem.given.shape)
-        with _arrays.device_of(x.data):
+    every, arrays = np.arange(len(x)), _arrays.namespace(x.data)
+    with _arrays.device_of(x.data):
+        if _at_once(term, x):
+            problem = _posed(term, x, y, every, every)
+            values, gradient = solve(problem, problem.given.shape)
             grad_x, grad_y = term.cost.vjp(x.padded(x.data), y.padded(y.data), gradient)
             return values, x.unpadded(grad_x), y.unpadded(grad_y)
-    values, grad_x, grad_y = np.empty(len(x), x.dtype), np.zeros_like(x.data), np.zeros_like(y.data)
-    for block in _pair_blocks(x, y, every, every):
-        pairs = every[block]
-        problem = _posed(_of_block(term, block), x, y, pairs, pairs)
-        values[block], gradient = solve(problem, problem.given.shape, n_jobs)
-        for b, G in zip(pairs.tolist(), gradient, strict=True):
-            n, m, i, j = x.lengths[b], y.lengths[b], x.starts[b], y.starts[b]
-            vjp = term.cost.vjp(x.item(b), y.item(b), np.ascontiguousarray(G[:n, :m]))
-            grad_x[i : i + n], grad_y[j : j + m] = vjp
+        values, grad_x, grad_y = arrays.empty(len(x), x.dtype), np.zeros_like(x.data), np.zeros_like(y.data)
+        for block in _pair_blocks(x, y, every, every):
+            pairs = every[block]
+            problem = _posed(_of_block(term, block), x, y, pairs, pairs)
+            values[block], gradient = solve(problem, problem.given.shape, n_jobs)
+            for b, G in zip(pairs.tolist(), gradient, strict=True):
+                n, m, i, j = x.lengths[b], y.lengths[b], x.starts[b], y.starts[b]
+                vjp = term.cost.vjp(x.item(b), y.item(b), arrays.ascontiguousarray(G[:n, :m]))
+                grad_x[i : i + n], grad_y[j : j + m] = vjp
     return values, grad_x, grad_y
 
 
@@ -364,6 +364,11 @@ def _fused(term, x, y, i=None, j=None):
 # ---- costs that the kernels do not know, in tables
 
 
+def _at_once(term, x):
+    """Whether a call of the cost serves many pairs, on a device; else they are taken one by one."""
+    return _arrays.on_device(x.data) and term.cost.takes_batches
+
+
 def _pair_blocks(x, y, i, j):
     """Slices of the pairs, so that a table of each is not too large."""
     if _arrays.on_device(x.data):
@@ -383,15 +388,16 @@ def _of_block(term, block):
 
 def _posed(term, x, y, i, j):
     """The problem of pairs (x[i_k], y[j_k]), with their costs (P, n, m), whatever those are beyond the lengths."""
-    if _arrays.on_device(x.data):
+    if _at_once(term, x):
         with _arrays.device_of(x.data):
             (x, rows), (y, columns) = _chosen(x, i), _chosen(y, j)
             C = _arrays.namespace(x).ascontiguousarray(term.cost.matrix(x, y))
         return _backend.Problem(term.recursion, rows, columns, C.dtype, given=C)
     rows, columns = x.lengths[i], y.lengths[j]
-    C = np.zeros((len(i), rows.max(), columns.max()), x.dtype)
-    for table, n, m, a, b in zip(C, rows.tolist(), columns.tolist(), i.tolist(), j.tolist(), strict=True):
-        table[:n, :m] = term.cost.matrix(x.item(a), y.item(b))
+    with _arrays.device_of(x.data):
+        C = _arrays.namespace(x.data).zeros((len(i), rows.max(), columns.max()), x.dtype)
+        for table, n, m, a, b in zip(C, rows.tolist(), columns.tolist(), i.tolist(), j.tolist(), strict=True):
+            table[:n, :m] = term.cost.matrix(x.item(a), y.item(b))
     return _backend.Problem(term.recursion, rows, columns, x.dtype, given=C)
 
 

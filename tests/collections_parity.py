@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from device_parity import alike, lists, on_device, random_series
+from device_parity import TABLE_COSTS, alike, lists, on_device, random_series
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
@@ -16,6 +16,7 @@ BARYCENTERS = {
     "sharp": {"divergence": "sharp", "init": "mean", "window": 3},
     "cosine": {"cost": "cosine", "init": "random", "random_state": 0},
     "weights": {"weights": [1.0, 0.0, 2.0, 0.5], "init": "dba"},
+    "own cost": {"cost": TABLE_COSTS[-1], "init": "mean"},
 }
 
 

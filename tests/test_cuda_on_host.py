@@ -27,11 +27,13 @@ from device_parity import (
     check_series,
     close,
     extreme_costs,
+    random_series,
 )
 from numpy.testing import assert_array_equal
 
 import sdtwkit
 from sdtwkit._cuda import alignment
+from sdtwkit.costs import cost_vjp
 from sdtwkit.dp import AlignmentDP
 
 pytestmark = [
@@ -88,7 +90,7 @@ def test_fused_squared_euclidean(cupy, host, rng, dtype, regularizer):
         check_series(cupy, rng, dtype, "sqeuclidean", {**options, "regularizer": regularizer}, (35, 20))
 
 
-@pytest.mark.parametrize("cost", TABLE_COSTS)
+@pytest.mark.parametrize("cost", TABLE_COSTS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_costs_in_tables(cupy, host, rng, dtype, cost):
     for k, options in enumerate(OPTIONS.values()):
@@ -96,7 +98,7 @@ def test_costs_in_tables(cupy, host, rng, dtype, cost):
         check_series(cupy, rng, dtype, cost, options, (35, 20))
 
 
-@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_local_costs(cupy, rng, dtype, cost):
     check_local_costs(cupy, rng, dtype, cost, (9, 5))
@@ -109,7 +111,7 @@ def test_paths(cupy, rng):
 @pytest.mark.parametrize("kind", ["soft", "sharp", "mean"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_divergences_and_matrices(cupy, rng, dtype, kind):
-    for cost in ("half_sqeuclidean", "cosine", "bce"):
+    for cost in ("half_sqeuclidean", "cosine", "bce", TABLE_COSTS[-1]):
         check_collections(cupy, rng, dtype, {"window": 4, "cost": cost}, kind)
 
 
@@ -251,12 +253,21 @@ def test_results_do_not_depend_on_who_computes_them(cupy, host, monkeypatch, rng
 
 
 class Mine:
-    """A cost of the user's, never called."""
+    """A cost of the user's that answers whatever it is asked."""
 
-    def matrix(self, x, y):
-        raise AssertionError
+    def __init__(self, answer):
+        self.answer = answer
+
+    def matrix(self, x, *others):
+        return self.answer(x)
 
     vjp = jvp = matrix
+
+
+def elsewhere(cupy, array):
+    """The array on another device."""
+    with cupy.cuda.Device(1):
+        return cupy.asarray(array.get())
 
 
 @pytest.mark.parametrize(
@@ -265,8 +276,18 @@ class Mine:
         (lambda C, xp: AlignmentDP(steps=((1, 0), (1, 2))).value(C), "what the general kernel does .* CuPy"),
         (lambda C, xp: AlignmentDP().sample(C, 2), "drawing paths is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.suggest_gamma(C), "this treatment of X is not available for CuPy arrays"),
-        (lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
-        (lambda C, xp: sdtwkit.cdist_soft_dtw(C, cost=Mine()), "a cost of your own is not available for CuPy arrays"),
+        (
+            lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine(lambda x: x.get())),
+            "matrix of the cost, of type Mine, gave a numpy.ndarray; expected a cuda_on_host.Array, as its",
+        ),
+        (
+            lambda C, xp: cost_vjp(C[None], C[None], C[None], Mine(lambda x: (x, None))),
+            "vjp of the cost, of type Mine, gave a builtins.NoneType; expected a cuda_on_host.Array",
+        ),
+        (
+            lambda C, xp: sdtwkit.cdist_soft_dtw(C.get(), cost=Mine(lambda x: C)),
+            "matrix of the cost, of type Mine, gave a cuda_on_host.Array; expected a numpy.ndarray, as its",
+        ),
         (lambda C, xp: sdtwkit.soft_dtw(C, C.get()), "y is no CuPy array, the arrays it belongs to are CuPy arrays"),
         (lambda C, xp: sdtwkit.soft_dtw_hvp(C, C, C.get()), "dx is no CuPy array"),
         (lambda C, xp: AlignmentDP().hvp(C, np.ones(C.shape)), "direction is no CuPy array"),
@@ -285,6 +306,35 @@ def test_arrays_on_two_devices(cupy):
         Z = cupy.asarray(np.ones((3, 3)))
     with pytest.raises(ValueError, match="direction lies on CUDA device 1, the data on device 0"):
         AlignmentDP().hvp(C, Z)
+
+
+def test_a_cost_of_the_users_that_answers_something_else(cupy):
+    C = cupy.asarray(np.ones((3, 3)))
+    for answer, sentence in (
+        (
+            lambda x: elsewhere(cupy, x),
+            "what matrix of the cost, of type Mine, gave lies on CUDA device 1, the data",
+        ),
+        (lambda x: x[:2], r"matrix of the cost, of type Mine, gave an array of shape \(2, 3\); expected \(3, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            sdtwkit.soft_dtw(C, C, cost=Mine(answer))
+    nothing = Mine(lambda x: x * np.nan)
+    assert np.isnan(sdtwkit.soft_dtw(C, C, cost=nothing).get())
+
+
+def test_a_cost_of_the_users_and_lengths_on_the_device(cupy, rng):
+    """They are waited for, as a pair is handed over alone; so they are checked."""
+    x, y, lengths = random_series(rng, 9, 7, 2, np.float64)
+    rows = cupy.asarray(lengths["x_lengths"])
+    own = {"cost": TABLE_COSTS[-1], "gamma": 0.5}
+    expected = sdtwkit.soft_dtw_value_and_grad(x, y, **own, **lengths)
+    there = {"x_lengths": rows, "y_lengths": cupy.asarray(lengths["y_lengths"])}
+    alike(sdtwkit.soft_dtw_value_and_grad(cupy.asarray(x), cupy.asarray(y), **own, **there), expected, np.float64)
+    matrix = sdtwkit.cdist_soft_dtw(cupy.asarray(x), X_lengths=rows, **own)
+    close(matrix, sdtwkit.cdist_soft_dtw(x, X_lengths=lengths["x_lengths"], **own), np.float64)
+    with pytest.raises(ValueError, match=r"X_lengths\[1\] is 12, X\[1\] has 9 rows; expected 1 to 9"):
+        sdtwkit.cdist_soft_dtw(cupy.asarray(x), X_lengths=cupy.asarray([9, 12, 9]), **own)
 
 
 def test_results_lie_on_the_device_of_the_data(cupy):

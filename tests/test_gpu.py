@@ -64,7 +64,7 @@ def test_given_costs(rng, dtype, regularizer, options):
 
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS, ids=str)
 def test_series(rng, cost, dtype, regularizer):
     for options in OPTIONS.values():
         for shape in ((5, 3), (33, 40), (150, 100)):
@@ -72,7 +72,7 @@ def test_series(rng, cost, dtype, regularizer):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
-@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS)
+@pytest.mark.parametrize("cost", COSTS + TABLE_COSTS, ids=str)
 def test_local_costs(rng, cost, dtype):
     check_local_costs(cupy, rng, dtype, cost, (150, 100))
 
@@ -84,7 +84,7 @@ def test_paths(rng):
 @pytest.mark.parametrize("kind", ["soft", "sharp", "mean"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
 def test_divergences_and_matrices(rng, dtype, kind):
-    for cost in ("half_sqeuclidean", "cosine", "bce"):
+    for cost in ("half_sqeuclidean", "cosine", "bce", TABLE_COSTS[-1]):
         check_collections(cupy, rng, dtype, {"cost": cost}, kind)
 
 
