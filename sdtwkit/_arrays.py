@@ -917,6 +917,19 @@ def as_prior(prior, shape, rows, columns, dtype):
     return prior.data
 
 
+def as_weights(weights, n, name):
+    """(n,) float64, one weight for each series: finite, >= 0 and not all 0."""
+    weights = _read(weights, name)
+    if weights.shape != (n,):
+        raise ValueError(f"{name} has shape {weights.shape}; expected ({n},), one weight for each of {n} series")
+    wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    if len(wrong):
+        raise ValueError(f"{name}[{wrong[0]}] is {weights[wrong[0]]}; expected finite numbers >= 0")
+    if not weights.any():
+        raise ValueError(f"{name} is zero throughout; expected at least one weight > 0")
+    return weights.astype(np.float64)
+
+
 def as_real_array(value, name, device=False):
     """An array of finite real numbers of any shape, C-contiguous float32 or float64.
 

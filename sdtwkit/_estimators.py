@@ -135,15 +135,7 @@ def read_weights(sample_weight, n):
     """(n,) float64 weights >= 0, not all 0; ones where none are given."""
     if sample_weight is None:
         return np.ones(n)
-    weights = check_array(_arrays.on_host(sample_weight), ensure_2d=False, dtype=np.float64, input_name="sample_weight")
-    if weights.shape != (n,):
-        raise ValueError(f"sample_weight has shape {weights.shape}; expected ({n},), one weight for each series")
-    if (weights < 0).any():
-        i = int(np.argmax(weights < 0))
-        raise ValueError(f"sample_weight[{i}] is {weights[i]}; expected weights >= 0")
-    if not weights.any():
-        raise ValueError("every sample_weight is zero; expected at least one weight > 0")
-    return weights
+    return _arrays.as_weights(_arrays.on_host(sample_weight), n, "sample_weight")
 
 
 def with_shares(series, sample_weight):

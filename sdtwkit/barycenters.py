@@ -329,21 +329,6 @@ def check_stop(max_iter, tol):
     return _words.check_count(max_iter, "max_iter"), _words.check_nonnegative(tol, "tol")
 
 
-def _check_weights(weights, n):
-    """(n,) float64"""
-    if weights is None:
-        return np.full(n, 1 / n)
-    weights = _arrays.as_numbers(weights, "weights")
-    if weights.shape != (n,):
-        raise ValueError(f"weights has shape {weights.shape}; expected ({n},), one weight for each of {n} series")
-    wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
-    if len(wrong):
-        raise ValueError(f"weights[{wrong[0]}] is {weights[wrong[0]]}; expected finite numbers >= 0")
-    if not weights.any():
-        raise ValueError("weights are 0 throughout; expected at least one > 0")
-    return weights.astype(np.float64)
-
-
 def _warn_at_the_end(result, max_iter):
     if not result.converged and result.n_iter == max_iter:
         from sklearn.exceptions import ConvergenceWarning
@@ -393,7 +378,8 @@ class _Collection:
         with _arrays.device_of(series.data):
             self.X, self.dtype = series.astype(np.float64), series.dtype
         self.items = [self.X.item(b) for b in range(len(self.X))]
-        self.weights = _check_weights(weights, len(series))
+        B = len(series)
+        self.weights = np.full(B, 1 / B) if weights is None else _arrays.as_weights(weights, B, "weights")
         self.cost, self.n_jobs = cost, n_jobs
 
     def parts(self, length):

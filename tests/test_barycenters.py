@@ -643,7 +643,7 @@ def test_the_average_of_one_series_is_that_series(X):
         ({"weights": [1, 1, -1, 1, 1]}, ValueError, r"weights\[2\] is -1; expected finite numbers >= 0"),
         ({"weights": [1, 1, 1, np.nan, 1]}, ValueError, r"weights\[3\] is nan; expected finite numbers >= 0"),
         ({"weights": [np.inf, 1, 1, 1, 1]}, ValueError, r"weights\[0\] is inf; expected finite"),
-        ({"weights": np.zeros(5)}, ValueError, r"weights are 0 throughout; expected at least one > 0"),
+        ({"weights": np.zeros(5)}, ValueError, r"weights is zero throughout; expected at least one weight > 0"),
         ({"weights": ["a"] * 5}, TypeError, r"weights has dtype <U1; expected real numbers"),
         ({"weights": np.ones(5, complex)}, TypeError, r"weights has dtype complex128"),
         ({"init": np.zeros((6, 3))}, ValueError, r"X\[0\] has 2 channels, init has 3"),

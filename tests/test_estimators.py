@@ -326,10 +326,10 @@ def test_wrong_labels(name, y, message, rng):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(7), r"sample_weight has shape \(7,\); expected \(8,\), one weight for each series"),
-        ([1, 1, -1, 1, 1, 1, 1, 1], r"sample_weight\[2\] is -1.0; expected weights >= 0"),
-        ([1, 1, np.nan, 1, 1, 1, 1, 1], r"Input sample_weight contains NaN"),
-        (np.zeros(8), r"every sample_weight is zero"),
+        (np.ones(7), r"sample_weight has shape \(7,\); expected \(8,\), one weight for each of 8 series"),
+        ([1, 1, -1, 1, 1, 1, 1, 1], r"sample_weight\[2\] is -1; expected finite numbers >= 0"),
+        ([1, 1, np.nan, 1, 1, 1, 1, 1], r"sample_weight\[2\] is nan; expected finite numbers >= 0"),
+        (np.zeros(8), r"sample_weight is zero throughout; expected at least one weight > 0"),
     ],
     ids=["number", "negative", "nan", "zero"],
 )
