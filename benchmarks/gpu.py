@@ -32,7 +32,7 @@ class Row(NamedTuple):
     what: str
     B: int
     n: int  # of chains and GRUs the steps, of CTC the frames
-    m: int  # of chains the states, of CTC the labels, of GRUs the units
+    m: int  # of chains the states, of CTC the labels (of beams the width), of GRUs the units
     d: int  # of CTC the classes
     dtype: str
 
@@ -65,12 +65,14 @@ ROWS = [
         for what in ("value", "gradient", "gradient of the pair")
     ),
     Row("chain: Hessian product", 256, 100, 64, 0, "float32"),
+    *(Row("chain: 100 sequences", B, T, S, 0, "float32") for B, T, S in ((256, 100, 64), (1, 1000, 256))),
     *(
         Row(f"CTC: {what}", B, T, M, K, "float32")
         for B, T, M, K in ((64, 1000, 100, 32), (256, 150, 20, 5000), (1, 20000, 4000, 64))
         for what in ("value", "gradient")
     ),
     Row("CTC: Hessian product", 64, 1000, 100, 32, "float32"),
+    *(Row("CTC: beam", B, T, width, K, "float32") for B, T, width, K in ((64, 1000, 20, 32), (256, 150, 50, 5000))),
     *(
         Row(f"warp: {what}", B, n, n, d, "float64")
         for B, n, d in ((4096, 50, 2), (1024, 100, 1), (1024, 100, 64), (256, 300, 12), (1, 300, 12))
@@ -177,6 +179,8 @@ def our_chain(cupy, row):
         return lambda: dp.value(theta)
     if row.what == "chain: gradient":
         return lambda: dp.value_and_grad(theta)
+    if row.what == "chain: 100 sequences":
+        return lambda: dp.sample(theta, 100, 0)
     return lambda: dp.hvp(theta, theta)
 
 
@@ -216,6 +220,8 @@ def our_ctc(cupy, row):
         return lambda: CTC().value(log_probs, targets)
     if row.what == "CTC: gradient":
         return lambda: CTC().value_and_grad(log_probs, targets)
+    if row.what == "CTC: beam":
+        return lambda: CTC().decode(log_probs, beam_width=row.m)
     return lambda: CTC().hvp(log_probs, targets, log_probs)
 
 
@@ -249,7 +255,9 @@ def theirs(peer, row):
 
 
 def cells(row):
-    """Cells of the tables; moves of chains, states of CTC, units of GRUs."""
+    """Cells of the tables; moves of chains, states of CTC, candidates of beams, units of GRUs."""
+    if row.what == "CTC: beam":
+        return row.B * row.n * row.m * row.d
     pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
     family = "alignment" if row.family in ("torch", "series") else row.family
     by_step = {"alignment": row.m, "warp": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1, "coupled GRU": 2 * row.m}
@@ -258,7 +266,7 @@ def cells(row):
 
 def traffic(row):
     """Bytes that must be moved, None where the cells need not be in memory."""
-    if row.d or row.what == "chain: gradient of the pair":
+    if row.d or row.what in ("chain: gradient of the pair", "chain: 100 sequences"):
         return None
     second = 5 if row.family == "chain" else 6  # an alignment's gradient is written, too
     tables = {"value": 1, "value and gradient": 3, "gradient": 3, "Hessian product": second}[row.what.split(": ")[-1]]
@@ -336,8 +344,8 @@ def page(cupy, why, repeat):
     """The page, line by line."""
     yield "# Kernels on a GPU"
     yield ""
-    yield "Sizes are pairs x n x m, chains x steps x states, samples x frames x labels, pairs x steps x units; d are"
-    yield "channels, or classes."
+    yield "Sizes are pairs x n x m, chains x steps x states, samples x frames x labels (or width of the beam), pairs x"
+    yield "steps x units; d are channels, or classes."
     yield ""
     today = datetime.date.today().isoformat()
     if cupy is None:

@@ -335,6 +335,18 @@ def ctc_products(batch, blank, direction):
     return _ctc_on_device(batch, blank, True, direction)[1:]
 
 
+def ctc_beams(batch, blank, width):
+    """Of a Transcripts batch on a device, int64 labels (B, T), how many of them there are (B,), (B,) values."""
+    from ._cuda import beam as engine
+
+    data, arrays = batch.log_probs, _arrays.namespace(batch.log_probs)
+    with data.device:
+        labels, count = (arrays.empty(shape, np.int64) for shape in (data.shape[:2], len(data)))
+        value = arrays.empty(len(data))
+        engine.run(data, batch.frames, blank, width, value, labels, count)
+        return labels, count, value.astype(batch.dtype)
+
+
 def _ctc_on_device(batch, blank, with_gradient, direction=None):
     """(B,) values and (B, T, K) gradients or None; with a direction values, slopes and products."""
     from ._cuda import ctc as engine

@@ -37,8 +37,10 @@
 #define __launch_bounds__(...)
 struct dim3 { unsigned x = 1, y = 1, z = 1; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
+using std::exp;
 using std::exp2;
 using std::log;
+using std::log1p;
 using std::sqrt;
 
 namespace cuda_on_host {
@@ -353,6 +355,12 @@ inline void __syncthreads() { cuda_on_host::meet_block(false); }
 inline int __syncthreads_or(int x) { return cuda_on_host::meet_block(x != 0); }
 inline void __nanosleep(unsigned) { cuda_on_host::yield(); }
 inline unsigned long long atomicAdd(unsigned long long* p, unsigned long long x) { return cuda_on_host::idle = 0, (*p += x) - x; }
+inline unsigned long long atomicCAS(unsigned long long* p, unsigned long long expected, unsigned long long x) {
+  cuda_on_host::idle = 0;
+  const unsigned long long before = *p;
+  if (before == expected) *p = x;
+  return before;
+}
 template <class T> T atomicMax(T* p, T x) {
   const T before = *p;
   *p = std::max(*p, x);

@@ -331,3 +331,20 @@ def check_ctc(cupy, rng, dtype, shape):
     close(device_values, values, dtype)
     for got, expected in zip(device_labels, labels, strict=True):
         assert_array_equal(got.get(), expected)
+
+
+# (frames, classes, width of the beam): one of each; nothing but blanks; wider than what there is; a narrow beam that
+# forgets prefixes and finds them again; more prefixes than lanes, more classes than lanes.
+BEAMS = ((1, 2, 2), (5, 1, 3), (3, 3, 100), (60, 3, 6), (40, 5, 2), (12, 6, 40), (20, 70, 6), (9, 33, 34))
+
+
+def check_beams(cupy, rng, dtype, shape):
+    """The label sequences of beam search of one ragged batch, and what they are valued."""
+    T, K, width = shape
+    log_probs, _, lengths = random_transcripts(rng, T, K, 0, dtype)
+    ctc, sizes = CTC(blank=K - 1), lengths["input_lengths"]
+    labels, values = ctc.decode(log_probs, sizes, width)
+    device_labels, device_values = ctc.decode(cupy.asarray(log_probs), sizes, width)
+    close(device_values, values, dtype)
+    for got, expected in zip(device_labels, labels, strict=True):
+        assert_array_equal(got.get(), expected)

@@ -365,7 +365,6 @@ def test_chains_do_not_depend_on_who_computes_them(cupy, chains, monkeypatch, rn
         (lambda z, d: CTC().value(z, d[:, 0].astype(int)), "targets is a CuPy array"),
         (lambda z, d: CTC().value(z, np.ones((3, 1), int), d[0, 0].astype(int)), "input_lengths is a CuPy array"),
         (lambda z, d: CTC().hvp(d, np.ones((3, 1), int), z), "direction is no CuPy array"),
-        (lambda z, d: CTC().decode(d, beam_width=2), "beam search is not available for CuPy arrays"),
     ],
 )
 def test_arrays_of_two_kinds(cupy, call, sentence):

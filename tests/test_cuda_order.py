@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from sdtwkit._cuda import alignment, chain, ctc, gru, warp
+from sdtwkit._cuda import alignment, beam, chain, ctc, gru, warp
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -27,6 +27,8 @@ WAITING = {
 }
 OTHERS = {
     "chains": (chain.FILE, chain.kernel_name("float", "kEntropy", "kFirst")),
+    "walks": (chain.FILE, chain.walks_name("float", "kEntropy")),
+    "beams": (beam.FILE, beam.kernel_name("float")),
     "GRU": (gru.FILE, gru.names_of("float", "pre", True)[1][0]),
     "warps": (warp.FILE, warp.DIFFERENTIATE),
 }

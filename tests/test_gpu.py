@@ -18,6 +18,7 @@ from collections_parity import (
     check_preprocessing,
 )
 from device_parity import (
+    BEAMS,
     CHAINS,
     COSTS,
     DTYPES,
@@ -26,6 +27,7 @@ from device_parity import (
     SHAPES,
     TABLE_COSTS,
     TRANSCRIPTS,
+    check_beams,
     check_chains,
     check_collections,
     check_ctc,
@@ -114,6 +116,12 @@ def test_chains(rng, dtype, regularizer, pair):
 def test_ctc(rng, dtype):
     for shape in (*TRANSCRIPTS, (900, 30, 300)):
         check_ctc(cupy, rng, dtype, shape)
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_beams(rng, dtype):
+    for shape in (*BEAMS, (50, 300, 60), (300, 30, 20)):
+        check_beams(cupy, rng, dtype, shape)
 
 
 def test_the_same_bits_of_many_transcripts_every_time(rng):

@@ -188,7 +188,8 @@ class CTC:
             As for `value`.
         beam_width : int >= 1, default 1
             1: the best class of each frame, repetitions merged and blanks dropped. More: prefix beam search, which adds
-            up the paths of a label sequence and keeps that many sequences a frame.
+            up the paths of a label sequence and keeps that many sequences a frame; among equal ones those that stay,
+            then the lowest label.
 
         Returns
         -------
@@ -218,9 +219,10 @@ class CTC:
         beam_width = _words.check_count(beam_width, "beam_width")
         batch = _arrays.as_frames(log_probs, _arrays.on_host(input_lengths), self._blank)
         if _arrays.on_device(batch.log_probs):
-            if beam_width > 1:
-                raise _words.not_on_device("beam search")
-            labels, values = _best_paths_on_device(batch, self._blank)
+            if beam_width == 1:
+                labels, values = _best_paths_on_device(batch, self._blank)
+            else:
+                labels, values = _beams_on_device(batch, self._blank, beam_width)
             return (labels[0] if batch.single else labels), _answer(batch, values)
         found = []
         for frames, n in zip(batch.log_probs, batch.frames.tolist(), strict=True):
@@ -267,6 +269,13 @@ def _best_paths_on_device(batch, blank):
         classes = zip(_arrays.on_host(log_probs.argmax(axis=2)), batch.frames.tolist(), strict=True)
         labels = [_arrays.beside(_labels(row[:n], blank), log_probs) for row, n in classes]
     return labels, values.astype(batch.dtype)
+
+
+def _beams_on_device(batch, blank, width):
+    """What `_beam_search` finds in all samples of a batch; waits for how many labels there are."""
+    labels, count, values = _backend.ctc_beams(batch, blank, width)
+    with _arrays.device_of(labels):
+        return [row[:n].copy() for row, n in zip(labels, _arrays.on_host(count), strict=True)], values
 
 
 def _labels(classes, blank):
