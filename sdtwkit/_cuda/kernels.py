@@ -68,14 +68,14 @@ class KernelFile:
         )
         return self.text + "".join(kernels)
 
-    def kernels(self, names):
-        """Kernels by name, compiled together at their first call."""
-        if names not in self.compiled:
+    def kernel(self, name):
+        """A kernel by its name, compiled at its first call, alone: calls share kernels in many combinations."""
+        if name not in self.compiled:
             import cupy
 
-            module = cupy.RawModule(code=self.program(names), options=self.options)
-            self.compiled[names] = {name: module.get_function(identifier(name)) for name in names}
-        return self.compiled[names]
+            module = cupy.RawModule(code=self.program([name]), options=self.options)
+            self.compiled[name] = module.get_function(identifier(name))
+        return self.compiled[name]
 
     def arguments(self, numbers, arrays):
         """One `Arguments`; fields that are in neither are 0."""
@@ -91,12 +91,12 @@ class KernelFile:
 
         shared : {name: bytes of shared memory}, of kernels that learn at the launch how much they have.
         """
-        kernels, shared = self.kernels(tuple(grids)), dict(shared)
+        shared = dict(shared)
         for name, blocks in grids.items():
-            size = shared.get(name, 0)
+            kernel, size = self.kernel(name), shared.get(name, 0)
             if size > _SHARED_UNASKED:
-                kernels[name].max_dynamic_shared_size_bytes = size
-            kernels[name]((blocks,), (threads,), (arguments,), shared_mem=size)
+                kernel.max_dynamic_shared_size_bytes = size
+            kernel((blocks,), (threads,), (arguments,), shared_mem=size)
 
 
 def flags(*values):
