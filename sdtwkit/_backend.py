@@ -256,28 +256,29 @@ def parameter_gradients(problem):
 
     Always by the general kernel, in float64.
     """
-    rules, dtype = problem.recursion, problem.dtype
+    problem, dtype, arrays = _generalised(problem), problem.dtype, problem.arrays
+    rules = problem.recursion
     order = _kernel_order(rules.steps)
-    cells = rules.graph is not None and rules.graph.cell_weights is not None
-    rules = replace(rules, graph=rules.graph or _options.Graph())
-    gradient = np.zeros((problem.n_pairs, 1 + len(order)))
-    of_cells = np.zeros((*problem.given.shape, len(order))) if cells else None
+    shape = (*problem.given.shape, len(order))
 
     def want(request, dtype):
+        gradient = arrays.zeros((problem.n_pairs, 1 + len(order)))
+        of_cells = None if rules.graph.cell_weights is None else arrays.zeros(shape)
         request.want_parameter_gradient(gradient, of_cells)
-        return ()
+        return gradient, of_cells
 
-    _solve(replace(problem, recursion=rules, dtype=_DOUBLE), 1, want)
-    inverse = np.argsort(order)
-    of_cells = None if of_cells is None else _arrays.narrowed(of_cells[..., inverse], dtype)
-    gradient = _arrays.narrowed(gradient, dtype)
-    return gradient[:, 0], gradient[:, 1:][:, inverse], of_cells
+    _, gradient, of_cells = _solve(replace(problem, dtype=_DOUBLE), 1, want)
+    with _arrays.device_of(gradient):
+        inverse = arrays.asarray(np.argsort(order))
+        of_cells = None if of_cells is None else _arrays.narrowed(of_cells[..., inverse], dtype)
+        gradient = _arrays.narrowed(gradient, dtype)
+        return gradient[:, 0], gradient[:, 1:][:, inverse], of_cells
 
 
 def paths(problem, samples=0, seed=0, n_jobs=1):
     """Per pair a list of paths (L, 2): the best one (samples=0, hard operator) or draws from the law; (B,) values."""
     if problem.arrays is not np:
-        return _paths_on_device(problem, samples)
+        return _drawn_on_device(problem, samples, seed) if samples else _paths_on_device(problem)
     rooms = problem.x_lengths + problem.y_lengths - 1  # paths are asked of paired collections only
     each = max(samples, 1)
     starts = np.cumsum(rooms * each) - rooms * each
@@ -296,10 +297,8 @@ def paths(problem, samples=0, seed=0, n_jobs=1):
     return found, value
 
 
-def _paths_on_device(problem, samples):
+def _paths_on_device(problem):
     """The best paths as the cells with a gradient, which a path meets row by row. Their number is waited for."""
-    if samples:
-        raise _words.not_on_device("drawing paths")
     if problem.given is None:
         shape = (problem.n_pairs, problem.x.n_rows, problem.y.n_rows)
     else:
@@ -307,6 +306,29 @@ def _paths_on_device(problem, samples):
     value, visits = matrix_gradients(problem, shape, visits=True)
     with visits.device:
         return [[problem.arrays.argwhere(visits[b] > 0)] for b in range(problem.n_pairs)], value
+
+
+def _drawn_on_device(problem, samples, seed):
+    """Paths of given costs drawn by the general kernel, with the CPU's numbers. Their lengths are waited for."""
+    arrays, (pairs, n, m) = problem.arrays, problem.given.shape
+    problem = _generalised(problem)
+
+    def want(request, dtype):
+        cells = arrays.empty((pairs, samples, n + m - 1, 2), np.int64)
+        lengths = arrays.empty((pairs, samples), np.int64)
+        request.want_paths(samples, seed, cells, lengths)
+        return cells, lengths
+
+    value, cells, lengths = _solve(problem, 1, want)
+    with cells.device:
+        counts = lengths.get().tolist()
+        return [[cells[b, k, :count].copy() for k, count in enumerate(row)] for b, row in enumerate(counts)], value
+
+
+def _generalised(problem):
+    """The same problem for the general kernels, whatever its steps."""
+    rules = problem.recursion
+    return replace(problem, recursion=replace(rules, graph=rules.graph or _options.Graph()))
 
 
 def ctc(batch, blank, with_gradient, n_jobs=1):
@@ -363,10 +385,13 @@ def _ctc_on_device(batch, blank, with_gradient, direction=None):
 def _solve(problem, n_jobs, want):
     """Run the request that `want` completes; -> (values, *the arrays `want` returned)."""
     if problem.arrays is not np:
-        from ._cuda import alignment
+        if problem.recursion.usual:
+            from ._cuda import alignment as engine
+        else:
+            from ._cuda import general as engine
 
         with (problem.given if problem.x is None else problem.x.data).device:  # for results and kernels
-            return _solve_by(alignment, problem, n_jobs, want)
+            return _solve_by(engine, problem, n_jobs, want)
     if "cupy" in sys.modules:
         for name, array in (("window", problem.recursion.mask), ("prior", problem.given)):
             if _arrays.on_device(array):

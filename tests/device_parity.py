@@ -94,6 +94,53 @@ def check_given_costs(cupy, rng, dtype, regularizer, options, shape, gamma=0.6):
         assert_array_equal(got.get(), expected)
 
 
+# ---- any steps
+
+KNIGHT = ((1, 2), (2, 1), (1, 1), (0, 1))
+STEPS = {
+    "moves": {"steps": ((1, 0), (1, 1), (1, 2)), "open_end": "y"},
+    "knight": {"steps": KNIGHT, "step_weights": (2.0, 0.5, 1.0, 1.5), "window": 6},
+    "leaps": {"steps": ((0, 3), (5, 0), (0, 1), (1, 0)), "open_begin": "x", "open_end": "x"},
+    "one": {"steps": ((1, 1),), "open_begin": True, "open_end": True},
+}
+
+
+def random_graph(rng, B, n, m):
+    """Weights, transitions and sets for each cell of B matrices, some for all of them together."""
+    S = len(KNIGHT)
+    begin, end = rng.random((2, n, m)) < 0.3
+    begin[0, 0] = end[-1, -1] = True
+    return {
+        "steps": KNIGHT,
+        "step_weights": rng.uniform(0.2, 2, size=(B, n, m, S)),
+        "step_mask": rng.random((n, m, S)) < 0.8,
+        "open_begin": begin,
+        "open_end": np.stack([end] * B),
+        "begin_weights": rng.uniform(0, 2, size=(n, m)),
+        "end_weights": rng.uniform(0, 2, size=(B, n, m)),
+        "window": rng.random((B, n, m)) < 0.9,
+    }
+
+
+def check_parameters(cupy, rng, dtype, options, shape):
+    """Gradients by gamma and by weights."""
+    C, lengths = random_batch(rng, *shape, dtype)
+    dp = AlignmentDP(0.6, **options)
+    alike(dp.parameter_grads(cupy.asarray(C), **lengths), dp.parameter_grads(C, **lengths), dtype)
+
+
+def check_samples(cupy, rng, dtype, options, shape, n_samples=40):
+    """A seed draws the same paths everywhere (rounding may turn one in very many)."""
+    C, lengths = random_batch(rng, *shape, dtype)
+    dp = AlignmentDP(0.6, **options)
+    expected = dp.sample(C, n_samples, 7, **lengths)
+    got = dp.sample(cupy.asarray(C), n_samples, 7, **lengths)
+    assert [len(paths) for paths in got] == [n_samples] * len(C)
+    for paths, right in zip(got, expected, strict=True):
+        for path, answer in zip(paths, right, strict=True):
+            assert_array_equal(path.get(), answer)
+
+
 def check_paths(cupy, rng):
     """Best paths of series, whose lengths are waited for."""
     x, y = rng.normal(size=(40, 2)), rng.normal(size=(35, 2))

@@ -456,6 +456,15 @@ def test_sampling_follows_the_random_state(rng):
             assert_array_equal(path[[0, -1]], [[0, 0], [n - 1, m - 1]])
 
 
+@pytest.mark.parametrize("options", [{}, OPTIONS["everything"], OPTIONS["all-open"]], ids=str)
+def test_the_general_kernel_draws_the_same_paths(regularizer, options, rng):
+    C = rng.normal(size=(7, 9))
+    allowed = np.ones((7, 9, 3), bool)
+    usual = AlignmentDP(0.8, regularizer=regularizer, **options).sample(C, 300, 5)
+    general = AlignmentDP(0.8, regularizer=regularizer, step_mask=allowed, **options).sample(C, 300, 5)
+    assert [path.tolist() for path in usual] == [path.tolist() for path in general]
+
+
 def test_sampling_without_smoothing_repeats_the_best_path(rng):
     C = rng.normal(size=(9, 12))
     best, _ = AlignmentDP(regularizer=None).decode(C)

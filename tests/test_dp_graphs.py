@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from reference import OPERATORS, REAL, STEPS, derivative, min_operator
+from reference import OPERATORS, REAL, STEPS, Alignment, derivative, min_operator
 
 from sdtwkit.dp import AlignmentDP
 
@@ -86,6 +86,12 @@ def test_everything_is_a_derivative_of_the_twin(regularizer, options, rng):
     weights = options["step_weights"]
     slope = derivative(lambda t: value(C, **{**options, "step_weights": weights + t * D}))
     assert_allclose((of_weights * D).sum(), float(slope), atol=1e-10)
+
+
+def test_a_closed_end_adds_nothing_to_the_gradient_by_gamma(regularizer, rng):
+    C = rng.normal(size=(N, M))
+    slope = derivative(lambda t: Alignment(0.7 + t, regularizer=regularizer).value(C))
+    assert_allclose(AlignmentDP(0.7, regularizer=regularizer).parameter_grads(C)[0], float(slope), atol=1e-10)
 
 
 def test_second_order_products_are_derivatives(regularizer, options, rng):

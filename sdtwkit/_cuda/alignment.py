@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 
-from .. import _words
 from .kernels import WARP, KernelFile, flags, most_blocks, node_bytes, placed
 
 _HARD, _ENTROPY, _SPARSE = 0, 1, 2  # numbers of operators and costs as in the compiled kernels
@@ -56,6 +55,7 @@ def libraries():
 class Request:
     """One alignment problem, any number of pairs, on one device; as `_kernels.alignment.Request`.
 
+    Other steps than the usual three, and paths, are in general.py.
     Series, costs and outputs are C-contiguous CuPy arrays; lengths, starts, indices and masks may also be NumPy's, and
     are then sent to the device.
     """
@@ -106,9 +106,6 @@ class Request:
         if field in ("given", "mask"):
             self.numbers[f"{field}_stride"] = array.shape[1] * array.shape[2] if array.shape[0] > 1 else 0
 
-    def general_steps(self, steps, step_weights):
-        raise _words.not_on_device("what the general kernel does (other steps, weights of cells, their gradients)")
-
     def series(self, cost, parameter, channels, x, x_starts, y, y_starts):
         self.cost = cost
         self.numbers |= {"cost_parameter": parameter, "channels": channels}
@@ -139,9 +136,6 @@ class Request:
         self.backward |= product is not None
         self._stacked("product", product)
         self.arrays["slope"] = slope
-
-    def want_paths(self, *_):
-        raise _words.not_on_device("drawing paths")
 
     def run(self, value, threads, level):
         """Launch the kernels that fill the OUT arrays; returns DONE or NEEDS_DOUBLE."""

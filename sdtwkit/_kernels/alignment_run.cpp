@@ -2,6 +2,7 @@
 // one pack) over threads, and writes the results.
 #include "sdtwkit/graph.h"
 #include "sdtwkit/threads.h"
+#include "sdtwkit/walk.h"
 #include <numeric>
 
 namespace sdtw {

@@ -77,7 +77,9 @@ using Int32 = std::int32_t;
 using Int64 = std::int64_t;
 using UInt32 = std::uint32_t;
 using UInt64 = std::uint64_t;
+using std::exp;
 using std::fma;
+using std::log;
 using std::memcpy;
 #endif
 }

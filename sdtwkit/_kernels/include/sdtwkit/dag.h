@@ -56,13 +56,13 @@ class Dag {
       if (count == 0) continue;
       double* q = q_.data() + begin;
       for (Index e = 0; e < count; ++e) x_[std::size_t(e)] = value_[source(begin + e)] + cost[begin + e];
-      value_[std::size_t(v)] = smooth_min(r_.op, r_.gamma, x_.data(), count, q);
+      value_[std::size_t(v)] = smooth_min(r_.op, r_.gamma, x_.data(), count, q, Alone());
       if (!direction) continue;
       for (Index e = 0; e < count; ++e) {
         b_[std::size_t(e)] = moved_[source(begin + e)] + direction[begin + e];
         moved_[std::size_t(v)] += q[e] > 0 ? q[e] * b_[std::size_t(e)] : 0;
       }
-      smooth_min_curve(r_.op, r_.gamma, q, b_.data(), count, curved_.data() + begin);
+      smooth_min_curve(r_.op, r_.gamma, q, b_.data(), count, curved_.data() + begin, Alone());
     }
   }
 

@@ -81,9 +81,6 @@ template <class T> SDTW_DEVICE T sum_up_to_lane(T x) {
   return x;
 }
 SDTW_DEVICE bool any_lane(bool x) { return __any_sync(kAllLanes, x) != 0; }
-struct Sum { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return a + b; } };
-struct Least { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return min2(a, b); } };
-struct Largest { template <class T> SDTW_DEVICE T operator()(T a, T b) const { return max2(a, b); } };
 
 // Memory that another warp has written or will read: past the first-level caches, which are not coherent.
 template <class T> SDTW_DEVICE T load_fresh(const T* p) { return __ldcg(p); }

@@ -65,7 +65,7 @@ template <class T> class Ends {
       }
       slope[p] = moved;
       if (plan.request.open_end == 0) continue;
-      smooth_min_curve(plan.op_kind, plan.gamma, seed.get() + first, moves_.data(), count, weights_.data());
+      smooth_min_curve(plan.op_kind, plan.gamma, seed.get() + first, moves_.data(), count, weights_.data(), Alone());
       for (Index k = 0; k < count; ++k) seed_tangent.get()[first + k] = T(weights_[std::size_t(k)]);
     }
   }
@@ -106,7 +106,7 @@ template <class T> class Ends {
     moves_.resize(std::size_t(count));
     weights_.assign(std::size_t(count), 0);
     for (Index k = 0; k < count; ++k) moves_[std::size_t(k)] = double(states.value[first + k]);
-    const double value = smooth_min(plan.op_kind, gamma, moves_.data(), count, weights_.data());
+    const double value = smooth_min(plan.op_kind, gamma, moves_.data(), count, weights_.data(), Alone());
     for (Index k = 0; k < count; ++k) q[k] = T(weights_[std::size_t(k)]);
     return value;
   }

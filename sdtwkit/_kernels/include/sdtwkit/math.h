@@ -9,6 +9,11 @@ namespace sdtw {
 template <class T> SDTW_FN T min2(T a, T b) { return a < b ? a : b; }
 template <class T> SDTW_FN T max2(T a, T b) { return a > b ? a : b; }
 
+// What threads combine their numbers by.
+struct Sum { template <class T> SDTW_FN T operator()(T a, T b) const { return a + b; } };
+struct Least { template <class T> SDTW_FN T operator()(T a, T b) const { return min2(a, b); } };
+struct Largest { template <class T> SDTW_FN T operator()(T a, T b) const { return max2(a, b); } };
+
 template <class To, class From> SDTW_FN To bit_cast(From x) {
   To y;
   memcpy(&y, &x, sizeof y);

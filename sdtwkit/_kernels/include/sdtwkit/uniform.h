@@ -23,4 +23,15 @@ class Uniform {
   UInt64 state_;
 };
 
+// The numbers that a path is drawn with. Those of the best path are zeros: the first candidate that is probable is taken.
+class Draws {
+ public:
+  SDTW_FN Draws(bool random, UInt64 seed, Index path) : random_(random), uniform_(Uniform::of_path(seed, path)) {}
+  SDTW_FN double operator()() { return random_ ? uniform_() : 0; }
+
+ private:
+  bool random_;
+  Uniform uniform_;
+};
+
 }  // namespace sdtw

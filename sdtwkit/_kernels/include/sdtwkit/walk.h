@@ -12,11 +12,10 @@ template <class T> class Walks {
   // After pass 1 of a pack of one pair.
   Walks(Sweep<T>& sweep, const Request& r) : sweep_(sweep) {
     const Index b = sweep.pack.pair[0], count = std::max(r.samples, std::int64_t(1));
-    random_ = r.samples > 0;
     room_ = sweep.pack.n[0] + sweep.pack.m[0] - 1;
     for (Index k = 0; k < count; ++k) {
       Walker w = {0, 0, r.paths + 2 * (Index(r.path_start[b]) + k * room_), r.path_length + b * count + k,
-                  Uniform::of_path(r.seed, b * count + k), false};
+                  Draws(r.samples > 0, r.seed, b * count + k), false};
       *w.length = 0;
       w.done = !choose_end(w);
       if (!w.done) record(w);
@@ -44,12 +43,11 @@ template <class T> class Walks {
   struct Walker {
     Index i, j;
     std::int64_t *cells, *length;
-    Uniform uniform;
+    Draws draw;
     bool done;
   };
   Sweep<T>& sweep_;
   std::vector<Walker> walkers_;
-  bool random_ = false;
   Index room_ = 0;
 
   void record(Walker& w) {
@@ -59,7 +57,7 @@ template <class T> class Walks {
   }
   bool choose_end(Walker& w) {
     const Ends<T>& ends = sweep_.ends;
-    double u = random_ ? w.uniform() : 0;
+    double u = w.draw();
     Index chosen = -1;
     for (Index k = ends.base[0]; k < ends.base[1]; ++k) {
       if (!(ends.seed.get()[k] > 0)) continue;
@@ -71,10 +69,12 @@ template <class T> class Walks {
     return true;
   }
   void step(Walker& w, Three<T> q) {
-    const double u = random_ ? w.uniform() * double(sum(q)) : 0;
-    // Rounding must not lead where the law never goes: `up` only with a positive probability.
-    const bool diag = random_ ? u < double(q.diag) : q.diag > 0;
-    const bool left = !diag && (random_ ? u < double(q.diag) + double(q.left) || !(q.up > 0) : q.left > 0);
+    const double u = w.draw() * double(sum(q));
+    // A start, in the place of left in column 0 and of up in row 0, is drawn last, as in graph_cell.h. Rounding must not
+    // lead where the law never goes: the last one only with a positive probability.
+    const bool column0 = w.j == 0, diag = u < double(q.diag);
+    const double next = double(column0 ? q.up : q.left), last = double(column0 ? q.left : q.up);
+    const bool takes_last = !(u < double(q.diag) + next) && last > 0, left = !diag && takes_last == column0;
     if (diag ? w.i == 0 || w.j == 0 : left ? w.j == 0 : w.i == 0) {  // came from a start's empty path
       w.done = true;
       return;
