@@ -59,6 +59,8 @@ ROWS = [
     Row("series: Hessian product", 32, 500, 500, 12, "float32"),
     Row("series: barycenter, 10 iterations", 26, 275, 275, 1, "float64"),
     Row("matrix of all pairs", 500, 275, 275, 1, "float32"),
+    *(Row("other steps: gradient", B, n, n, 0, "float32") for B, n in ((1024, 128), (1, 2048))),
+    Row("other steps: 100 paths each", 64, 512, 512, 0, "float32"),
     *(
         Row(f"chain: {what}", B, T, S, 0, "float32")
         for B, T, S in ((4096, 50, 9), (256, 100, 64), (1, 1000, 256))
@@ -115,7 +117,7 @@ def ours(cupy, row):
     """The call that a row measures."""
     if row.family != "alignment":
         families = {"chain": our_chain, "CTC": our_ctc, "warp": our_warp, "torch": our_torch_loss, "series": of_series}
-        families |= {"coupled GRU": our_gru}
+        families |= {"coupled GRU": our_gru, "other steps": of_other_steps}
         return families[row.family](cupy, row)
     rng = np.random.default_rng(0)
     dtype, dp = np.dtype(row.dtype), AlignmentDP(GAMMA)
@@ -137,6 +139,15 @@ def random_table(cupy, shape, dtype):
     rng = np.random.default_rng(0)
     one, scales = rng.random(shape[1:]), rng.uniform(0.5, 1.0, (shape[0], *(1,) * (len(shape) - 1)))
     return cupy.asarray(one.astype(dtype)) * cupy.asarray(scales.astype(dtype))
+
+
+def of_other_steps(cupy, row):
+    """The general kernel: an x that moves on at every step, y by up to two."""
+    C = random_table(cupy, (row.B, row.n, row.m), np.dtype(row.dtype))
+    dp = AlignmentDP(GAMMA, steps=((1, 0), (1, 1), (1, 2)))
+    if row.what == "other steps: gradient":
+        return lambda: dp.value_and_grad(C)
+    return lambda: dp.sample(C, 100, 0)
 
 
 def of_series(cupy, row):
@@ -259,14 +270,14 @@ def cells(row):
     if row.what == "CTC: beam":
         return row.B * row.n * row.m * row.d
     pairs = row.B * (row.B + 1) // 2 if row.what == "matrix of all pairs" else row.B
-    family = "alignment" if row.family in ("torch", "series") else row.family
+    family = "alignment" if row.family in ("torch", "series", "other steps") else row.family
     by_step = {"alignment": row.m, "warp": row.m, "chain": row.m**2, "CTC": 2 * row.m + 1, "coupled GRU": 2 * row.m}
     return pairs * row.n * by_step[family]
 
 
 def traffic(row):
     """Bytes that must be moved, None where the cells need not be in memory."""
-    if row.d or row.what in ("chain: gradient of the pair", "chain: 100 sequences"):
+    if row.d or row.what in ("chain: gradient of the pair", "chain: 100 sequences", "other steps: 100 paths each"):
         return None
     second = 5 if row.family == "chain" else 6  # an alignment's gradient is written, too
     tables = {"value": 1, "value and gradient": 3, "gradient": 3, "Hessian product": second}[row.what.split(": ")[-1]]

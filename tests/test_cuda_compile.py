@@ -1,9 +1,9 @@
 """Every CUDA kernel compiles for every architecture we name, without a device, and keeps its registers.
 
 NVRTC comes with the extra [gpu] (or [gpu12]); it needs neither a driver nor a device. All kernels of given costs are
-compiled for all architectures; of those with a fused cost, which differ from them in a few lines, and of chains, CTC
-and GRUs each kernel for one architecture; with SDTWKIT_COMPILE=all in the environment everything for all of them: half
-an hour.
+compiled for all architectures; of those with a fused cost, which differ from them in a few lines, and of other steps,
+chains, CTC and GRUs each kernel for one architecture; with SDTWKIT_COMPILE=all in the environment everything for all of
+them: half an hour.
 """
 
 import os
@@ -12,7 +12,7 @@ import re
 import numpy as np
 import pytest
 
-from sdtwkit._cuda import alignment, beam, chain, ctc, gru, kernels, warp
+from sdtwkit._cuda import alignment, beam, chain, ctc, general, gru, kernels, warp
 
 cupy = pytest.importorskip("cupy", reason="the CUDA kernels are compiled by NVRTC, of the extra [gpu]")
 nvrtc = cupy.cuda.nvrtc
@@ -72,7 +72,7 @@ def test_kernels_for_series(cost, operator):
         check(names, architecture)
 
 
-@pytest.mark.parametrize("family", [beam, chain, ctc, gru], ids=lambda family: family.FILE.file)
+@pytest.mark.parametrize("family", [beam, chain, ctc, general, gru], ids=lambda family: family.FILE.file)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_other_kernels(architecture, family):
     for k, names in enumerate(family.libraries().values()):
@@ -105,7 +105,7 @@ def test_an_error_is_noticed():
         compile_text(wrong, 90)
 
 
-@pytest.mark.parametrize("family", [alignment, beam, chain, ctc, gru], ids=lambda family: family.FILE.file)
+@pytest.mark.parametrize("family", [alignment, beam, chain, ctc, general, gru], ids=lambda family: family.FILE.file)
 def test_arguments_are_laid_out_as_the_compiler_does(family):
     """All fields are of eight bytes and nothing lies between them: NumPy's structure is C++'s."""
     file = family.FILE

@@ -273,8 +273,6 @@ def elsewhere(cupy, array):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda C, xp: AlignmentDP(steps=((1, 0), (1, 2))).value(C), "what the general kernel does .* CuPy"),
-        (lambda C, xp: AlignmentDP().sample(C, 2), "drawing paths is not available for CuPy arrays"),
         (lambda C, xp: sdtwkit.suggest_gamma(C), "this treatment of X is not available for CuPy arrays"),
         (
             lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine(lambda x: x.get())),

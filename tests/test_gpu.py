@@ -25,6 +25,7 @@ from device_parity import (
     OPTIONS,
     REGULARIZERS,
     SHAPES,
+    STEPS,
     TABLE_COSTS,
     TRANSCRIPTS,
     check_beams,
@@ -33,11 +34,14 @@ from device_parity import (
     check_ctc,
     check_given_costs,
     check_local_costs,
+    check_parameters,
     check_paths,
+    check_samples,
     check_series,
     close,
     extreme_costs,
     parts,
+    random_graph,
 )
 from metrics_parity import LEARNERS, check_labels_and_early_stopping, check_learner, check_searches
 from numpy.testing import assert_array_equal
@@ -77,6 +81,23 @@ def test_series(rng, cost, dtype, regularizer):
 @pytest.mark.parametrize("cost", COSTS + TABLE_COSTS, ids=str)
 def test_local_costs(rng, cost, dtype):
     check_local_costs(cupy, rng, dtype, cost, (150, 100))
+
+
+@pytest.mark.parametrize("options", STEPS.values(), ids=STEPS)
+@pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_other_steps(rng, dtype, regularizer, options):
+    for shape in LARGER:
+        check_given_costs(cupy, rng, dtype, regularizer, options, shape)
+        check_parameters(cupy, rng, dtype, {"regularizer": regularizer, **options}, shape)
+        check_given_costs(cupy, rng, dtype, regularizer, random_graph(rng, 3, *shape), shape)
+
+
+@pytest.mark.parametrize("options", [*OPTIONS.values(), *STEPS.values()], ids=[*OPTIONS, *STEPS])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["float64", "float32"])
+def test_a_seed_draws_the_same_paths(rng, dtype, options):
+    for shape in SHAPES:
+        check_samples(cupy, rng, dtype, options, shape)
 
 
 def test_paths(rng):

@@ -56,8 +56,8 @@ class AlignmentDP:
 
     CuPy arrays are computed on their device and on the current stream, and give CuPy arrays. What would be an error is
     then a value of NaN, since nothing waits for the device to see it: NaN or -inf among the costs of a pair, a length
-    on the device that is out of range. `decode` waits, to tell how long the paths are; `sample` and other steps than
-    the usual three are for NumPy arrays.
+    on the device that is out of range. `decode` and `sample` wait, to tell how long the paths are. Arrays of weights,
+    transitions and sets are NumPy's there, too; a window may be either's.
 
     References
     ----------
@@ -347,6 +347,8 @@ class AlignmentDP:
             As for `value`.
         n_samples : int >= 1
         random_state : None, int, Generator or RandomState
+            It is asked for one number, from which all paths follow: the same ones on a device as on the CPU,
+            unless a draw falls into what rounding leaves open.
 
         Returns
         -------
