@@ -93,7 +93,7 @@ def test_kernels_for_warps(architecture):
 def test_spills_are_noticed():
     # A block of 1024 threads leaves 64 registers each.
     name = alignment.backward_name("EntropyMin<double, true>", "Given", True, True)
-    crowded = alignment.FILE.program([name]).replace("__launch_bounds__(32, 8)", "__launch_bounds__(1024, 1)")
+    crowded = alignment.FILE.program([name]).replace(f"(32, {alignment.FILE.blocks})", "(1024, 1)")
     assert max(spills(compile_text(crowded, ARCHITECTURES[-1]))) > 0
 
 

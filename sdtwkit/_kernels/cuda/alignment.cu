@@ -169,11 +169,14 @@ template <class T> SDTW_DEVICE Strip strip_of(const Arguments<T>& a, const Pair&
 
 constexpr Index kPoison = 0x7fffffffffffffffLL;  // NaN or -inf among the costs: the value is NaN
 
-// |c| as bits, which order as the numbers do.
-template <class T> SDTW_DEVICE Index measured(T c) {
-  if (c == Real<T>::infinity()) return 0;
-  const T size = c < 0 ? -c : c;
-  return size < Real<T>::infinity() ? Index(Real<T>::bits(size)) : kPoison;
+// |c| as bits, which order as the numbers do: those of -inf and of NaN come last. 0 of what is forbidden.
+template <class T> SDTW_DEVICE typename Real<T>::Bits measured(T c) {
+  using R = Real<T>;
+  const auto size = static_cast<typename R::Unsigned>(R::bits(c)) << 1 >> 1;
+  return c == R::infinity() ? 0 : static_cast<typename R::Bits>(size);
+}
+template <class T> SDTW_DEVICE Index range_of(typename Real<T>::Bits measure) {
+  return measure < Real<T>::bits(Real<T>::infinity()) ? Index(measure) : kPoison;
 }
 template <class T> SDTW_DEVICE bool is_wide(const Arguments<T>& a, const Pair& p, Index range) {
   if (range == kPoison) return false;
@@ -199,83 +202,142 @@ template <class T> SDTW_DEVICE Index first_sample(const Index* start, Index seri
   return start ? start[series] : series * length;
 }
 
-// Calls body(slot of the tile, row in the strip, column) for the cells of a block, and outside(slot) for the rest of
-// its tile. Neighbouring lanes meet neighbouring columns: rows are read and written in one go.
-template <class T, class Body, class Outside>
-SDTW_DEVICE void each_cell(const Strip& s, Index t0, Body body, Outside outside) {
-  constexpr int D = kDepth<T>;
-#pragma unroll 4
-  for (int e = lane_of_thread(); e < D * kWarp; e += kWarp) {
-    const int r = e / D, k = e % D;
-    const Index column = s.first + t0 + (k - r);
-    if (r < s.rows && column >= s.first && column <= s.last) body(k * kPitch + r, r, column);
-    else outside(k * kPitch + r);
+// The steps of a strip from t0 on. Columns count from `corner`, that of lane 0 at the first of them: step k takes lane r
+// to column k - r.
+template <class T> struct Block {
+  Index t0, corner;
+  int count;        // steps that the strip has left, of kDepth
+  int first, last;  // admissible columns of this lane's row
+  bool full;        // all cells of the block are admissible
+  SDTW_DEVICE Block(const Arguments<T>& a, const Strip& s, Index t0) : t0(t0), corner(s.first + t0) {
+    const int lane = lane_of_thread();
+    const Columns own = admissible_columns(s.row + lane, s.pair.n, s.pair.m, a.radius);
+    count = int(min2(Index(kDepth<T>), s.steps() - t0));
+    first = near(own.first - corner), last = lane < s.rows ? near(own.last - corner) : -2 * kWarp;
+    full = !any_lane(first > -lane || last < kDepth<T> - 1 - lane);
+  }
+  // The columns that a block has lie between.
+  SDTW_DEVICE static int near(Index column) { return int(max2(min2(column, Index(2 * kWarp)), Index(-2 * kWarp))); }
+  SDTW_DEVICE bool holds(int row, int column) const {
+    const int low = from_lane(first, row), high = from_lane(last, row);
+    return low <= column && column <= high;
+  }
+};
+
+// A cell of a block: its place in the tile, and in a table that begins at the row of lane 0 and at `corner`.
+struct Cell {
+  int slot, row, column;
+  Index at;
+};
+
+// put(cell, fetch(cell), true) for the admissible cells of a block, put(cell, nothing, false) for the rest of the tile.
+// Neighbouring lanes meet neighbouring columns, so rows are read and written in one go, and kBatch loads are on their
+// way before the first number is needed.
+template <bool Full, class T, class Fetch, class Put>
+SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
+  constexpr int D = kDepth<T>, kRows = kWarp / D, kBatch = 64 / sizeof(T);  // a turn takes kRows rows
+  const int k = lane_of_thread() % D, top = lane_of_thread() / D;
+  const Index down = a.columns - 1;
+#pragma unroll 1
+  for (int turn = 0; turn < D; turn += kBatch) {
+    const int first = top + turn * kRows;
+    const auto cell = [&](int j) -> Cell {
+      const int row = first + j * kRows;
+      return {k * kPitch + row, row, k - row, first * down + k + j * (kRows * down)};
+    };
+    T fetched[kBatch];
+    bool inside[kBatch];
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) {
+      inside[j] = Full || b.holds(cell(j).row, cell(j).column);
+      fetched[j] = inside[j] ? fetch(cell(j)) : nothing;
+    }
+#pragma unroll
+    for (int j = 0; j < kBatch; ++j) put(cell(j), fetched[j], inside[j]);
   }
 }
+template <class T, class Fetch, class Put>
+SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
+  if (b.full) each_cell<true>(a, b, nothing, fetch, put);
+  else each_cell<false>(a, b, nothing, fetch, put);
+}
 
-// Fills a tile with costs, +inf where there is no cell or it is forbidden; returns the lane's measure of them.
+// Fills a tile with costs, +inf where there is no cell or it is forbidden, and raises the lane's measure of them. Returns
+// whether all lanes take every step of the block at a cost.
 template <class Cost, class T>
-SDTW_DEVICE Index load_costs(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile) {
+SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T>& b, Shared<T> tile,
+                            typename Real<T>::Bits& measure) {
+  using R = Real<T>;
   const Pair& p = s.pair;
-  const T infinity = Real<T>::infinity();
-  const T* given = a.given ? a.given + p.id * a.given_stride + s.row * a.columns : nullptr;
-  const unsigned char* mask = a.mask ? a.mask + p.id * a.mask_stride + s.row * a.columns : nullptr;
+  const T infinity = R::infinity();
+  const Index corner = s.row * a.columns + b.corner;
+  const T* given = a.given ? a.given + p.id * a.given_stride + corner : nullptr;
   const T *x = nullptr, *y = nullptr;
   if constexpr (kFused<Cost>) {
     x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * a.channels;
-    y = a.y + first_sample<T>(a.y_start, p.y, a.columns) * a.channels;
+    y = a.y + (first_sample<T>(a.y_start, p.y, a.columns) + b.corner) * a.channels;
   }
-  const T limit = a.limit < double(Real<T>::infinity()) ? T(a.limit) : infinity;
-  Index measure = 0;
-  each_cell<T>(s, t0, [&](int slot, int r, Index column) {
-    T c = 0;
+  const auto fetch = [&](const Cell& cell) -> T {
     if constexpr (kFused<Cost>) {
-      c = cost_between<Cost>(x + r * a.channels, y + column * a.channels, a.channels, T(a.cost_parameter));
-      if (!(c < infinity)) measure = kPoison;  // samples that are not finite, or too far apart
+      T c = cost_between<Cost>(x + cell.row * a.channels, y + cell.column * a.channels, a.channels, T(a.cost_parameter));
+      if (!(c < infinity)) measure = R::bits(infinity);  // samples that are not finite, or too far apart
+      return given ? c + given[cell.at] : c;
+    } else {
+      return given[cell.at];
     }
-    if (given) c += given[r * a.columns + column];
+  };
+  const T limit = a.limit < double(infinity) ? T(a.limit) : infinity;
+  typename R::Bits highest = 0;  // of the costs as bits, among which +inf comes last
+  each_cell<T>(a, b, infinity, fetch, [&](const Cell& cell, T c, bool) {
     measure = max2(measure, measured(c));
-    if (c < infinity) c = min2(max2(c, -limit), limit);
-    bool admitted = true;
-    if (a.radius >= 0) {
-      const Columns admissible = admissible_columns(s.row + r, p.n, p.m, a.radius);
-      admitted = column >= admissible.first && column <= admissible.last;
-    }
-    if (mask) admitted = admitted && mask[r * a.columns + column];
-    tile[slot] = admitted ? c : infinity;
-  }, [&](int slot) { tile[slot] = infinity; });
-  return measure;
+    highest = max2(highest, R::bits(c));
+    if (sizeof(T) == 8 && c < infinity) c = min2(max2(c, -limit), limit);  // float32 has no larger ones
+    tile[cell.slot] = c;
+  });
+  if (a.mask) {
+    const unsigned char* mask = a.mask + p.id * a.mask_stride + corner;
+    each_cell<T>(a, b, T(0), [&](const Cell& cell) { return T(mask[cell.at] != 0); },
+                 [&](const Cell& cell, T admitted, bool) { if (admitted == T(0)) tile[cell.slot] = infinity; });
+  }
+  return b.full && !a.mask && !any_lane(highest >= R::bits(infinity));
 }
 
 // The direction of the tangent over the same cells; along the costs, 0 where they forbid one. A lane looks only at those
 // costs that it filled in itself.
-template <class T> SDTW_DEVICE void load_direction(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile,
-                                                   Shared<T> costs) {
-  const T* direction = a.direction ? a.direction + (s.pair.id * a.rows + s.row) * a.columns : nullptr;
-  each_cell<T>(s, t0, [&](int slot, int r, Index column) {
-    const T c = costs[slot];
-    tile[slot] = direction ? direction[r * a.columns + column] : c < Real<T>::infinity() ? c : T(0);
-  }, [&](int slot) { tile[slot] = T(0); });
+template <class T> SDTW_DEVICE void load_direction(const Arguments<T>& a, const Strip& s, const Block<T>& b,
+                                                   Shared<T> tile, Shared<T> costs) {
+  const T* direction =
+      a.direction ? a.direction + (s.pair.id * a.rows + s.row) * a.columns + b.corner : nullptr;
+  each_cell<T>(a, b, T(0), [&](const Cell& cell) -> T {
+    const T c = costs[cell.slot];
+    return direction ? direction[cell.at] : c < Real<T>::infinity() ? c : T(0);
+  }, [&](const Cell& cell, T z, bool) { tile[cell.slot] = z; });
 }
 
 template <class T>
-SDTW_DEVICE void write_tile(const Arguments<T>& a, const Strip& s, Index t0, Shared<T> tile, T* table) {
-  T* rows = table + (s.pair.id * a.rows + s.row) * a.columns;
-  each_cell<T>(s, t0, [&](int slot, int r, Index column) { rows[r * a.columns + column] = tile[slot]; }, [](int) {});
+SDTW_DEVICE void write_tile(const Arguments<T>& a, const Strip& s, const Block<T>& b, Shared<T> tile, T* table) {
+  T* const corner = table + (s.pair.id * a.rows + s.row) * a.columns + b.corner;
+  each_cell<T>(a, b, T(0), [&](const Cell& cell) -> T { return tile[cell.slot]; },
+               [&](const Cell& cell, T e, bool inside) { if (inside) corner[cell.at] = e; });
 }
 
 // ---- the row above a strip, the row it leaves, its end cells
 
+// The columns that the strip above leaves nodes in.
+template <class T> SDTW_DEVICE Columns columns_above(const Arguments<T>& a, const Strip& s) {
+  if (s.is_first()) return {0, -1};
+  const Pair& p = s.pair;
+  return {admissible_columns(s.row - kWarp, p.n, p.m, a.radius).first,
+          admissible_columns(s.row - 1, p.n, p.m, a.radius).last};
+}
 // The node of the row above a strip in a column: a start, what the strip above left, or nothing.
 template <class Op, bool Tangents, class T>
 SDTW_DEVICE Node<Op, Tangents> node_above(const Arguments<T>& a, const Op& op, const Strip& s,
-                                          const Node<Op, Tangents>* row, Index column) {
+                                          const Node<Op, Tangents>* row, Columns above, Index column) {
   using N = Node<Op, Tangents>;
   if (s.is_first())
     return node<N>(column == 0 || (a.open_begin & 1) ? op.one() : op.unreachable(), T(0));
-  const Index first = admissible_columns(s.row - kWarp, s.pair.n, s.pair.m, a.radius).first,
-              last = admissible_columns(s.row - 1, s.pair.n, s.pair.m, a.radius).last;
-  return column >= first && column <= last ? load_node(row + column) : node<N>(op.unreachable(), T(0));
+  return column >= above.first && column <= above.last ? load_node(row + column) : node<N>(op.unreachable(), T(0));
 }
 // Places of the nodes of a strip. Without a gradient one row a pair is enough: a strip overwrites what it has read.
 template <class N, class T> SDTW_DEVICE N* row_of_strip(const Arguments<T>& a, const Strip& s) {
@@ -318,24 +380,27 @@ template <class Op, bool Weighted, bool Tangents, class T = typename Op::Scalar>
 
   SDTW_DEVICE void begin(const Op& op) { here = before = node<N>(op.unreachable(), T(0)); }
 
-  // `edge`: lane 0's node above. Returns the probabilities of the step, and in `curved` their tangent.
+  // `edge`: lane 0's node above. Returns the probabilities of the step, and in `curved` their tangent. Inside, no lane
+  // meets a start, column 0 or a cell that is forbidden, and a fifth of the instructions is spared.
+  template <bool Inside>
   SDTW_DEVICE Three<T> advance(const Op& op, const Steps<T>& steps, bool column0, const N& edge, T cost, T direction,
                                Three<T>& curved) {
     N up = node<N>(from_lane_above(here.state), Tangents ? from_lane_above(here.moved()) : T(0));
     if (lane_of_thread() == 0) up = edge;
     // Starts of column 0 stand in the place of left, those of row 0 in the place of up; before them lies nothing.
-    const bool start = steps.open_column && column0 && !steps.row0;
+    const bool start = !Inside && steps.open_column && column0 && !steps.row0;
+    const bool row0 = !Inside && steps.row0;
     Three<T> weights = steps.weights;
-    if (column0) weights.left = T(1);
-    auto r = forward_cell<true, Weighted>(op, select(start, op.one(), here.state),
-                                          select(steps.row0, op.unreachable(), before.state), up.state, cost, weights);
+    if (!Inside && column0) weights.left = T(1);
+    auto r = forward_cell<!Inside, Weighted>(op, select(start, op.one(), here.state),
+                                             select(row0, op.unreachable(), before.state), up.state, cost, weights);
     if constexpr (!Op::smooth) {  // ties go to any predecessor before a start
       if (start && r.q.left > 0 && op.arrive(up.state, weights.up * cost).value == cost) r.q = {T(0), T(0), T(1)};
     }
     T moved = 0;
     if constexpr (Tangents) {
       Three<T> v = steps.direction_weights;
-      if (column0) v.left = T(1);
+      if (!Inside && column0) v.left = T(1);
       const Three<T> incoming = {start ? T(0) : here.moved(), before.moved(), up.moved()};
       const auto d = tangent_cell(op, r.q, incoming, direction, v);
       moved = d.value;
@@ -347,6 +412,33 @@ template <class Op, bool Weighted, bool Tangents, class T = typename Op::Scalar>
   }
 };
 SDTW_DEVICE bool renormalises(int k) { return (k & 15) == 15; }
+
+// Whether blocks that are full may hold starts or ends of paths. (Those in column 0 and at the last cell are in no such
+// block: there, some lanes are outside.)
+template <class T> SDTW_DEVICE bool has_borders(const Arguments<T>& a, const Strip& s) {
+  return (s.is_first() && (a.open_begin & 1)) || (a.open_end & (s.is_last() ? 3 : 2));
+}
+
+// step(inside, k) for the steps of a block; where it is so in all lanes, `inside` is known to the compiler.
+template <bool Value> struct Constant { static constexpr bool value = Value; };
+template <class T, class Step> SDTW_DEVICE void along_steps(bool inside, int count, Step step) {
+  if (inside) {
+#pragma unroll 4
+    for (int k = 0; k < kDepth<T>; ++k) step(Constant<true>(), k);
+  } else {
+#pragma unroll 1
+    for (int k = 0; k < count; ++k) step(Constant<false>(), k);
+  }
+}
+template <class T, class Step> SDTW_DEVICE void back_along_steps(bool inside, int count, Step step) {
+  if (inside) {
+#pragma unroll 4
+    for (int k = kDepth<T> - 1; k >= 0; --k) step(Constant<true>(), k);
+  } else {
+#pragma unroll 1
+    for (int k = count - 1; k >= 0; --k) step(Constant<false>(), k);
+  }
+}
 
 // ---- forward
 
@@ -375,58 +467,58 @@ SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
     Index* const progress = counters.progress + pair.id * strips_of(a) + number;
     N* const row_below = row_of_strip<N>(a, s);
     const N* const row_above = row_below - a.edge_step;
-    const Index last_above = s.is_first() ? -1 : admissible_columns(s.row - 1, pair.n, pair.m, a.radius).last;
-    Index measure = 0;
+    const Columns columns = columns_above(a, s);
+    typename Real<T>::Bits measure = 0;
     Front<Op, Weighted, Tangents> front;
     front.begin(op);
 
     for (Index t0 = 0; t0 < s.steps(); t0 += D) {
-      measure = max2(measure, load_costs<Cost>(a, s, t0, tile));
-      if (!s.is_first()) await(progress - 1, min2(s.first + t0 + D, last_above + 1));
+      const Block<T> b(a, s, t0);
+      const bool inside = load_costs<Cost>(a, s, b, tile, measure) && !has_borders(a, s);
+      if (!s.is_first()) await(progress - 1, min2(b.corner + D, columns.last + 1));
       if (t0 == 0 && lane == 0 && !s.is_first() && s.first > 0)
-        front.before = node_above(a, op, s, row_above, s.first - 1);
-      if (lane < D) above[lane] = node_above(a, op, s, row_above, s.first + t0 + lane);
-      if constexpr (Tangents) load_direction(a, s, t0, tile + kTile<T>, tile);
+        front.before = node_above(a, op, s, row_above, columns, s.first - 1);
+      if (lane < D) above[lane] = node_above(a, op, s, row_above, columns, b.corner + lane);
+      if constexpr (Tangents) load_direction(a, s, b, tile + kTile<T>, tile);
       if (a.checkpoints && t0 > 0) {
         N* const place = checkpoint<N>(a, s, t0 / D);
         store_node(place, front.here);
         store_node(place + kWarp, front.before);
       }
       __syncwarp();
-      const int count = int(min2(Index(D), s.steps() - t0));
-      const Index zero = lane - s.first - t0;  // the step of the block at which this lane is in column 0
-      for (int k = 0; k < count; ++k) {
+      const int zero = b.near(lane - b.corner);  // the step of the block at which this lane is in column 0
+      along_steps<T>(inside, b.count, [&](auto inside, int k) {
         const T cost = tile[k * kPitch + lane];
         const T direction = Tangents ? T(tile[kTile<T> + k * kPitch + lane]) : T(0);
         const N edge = above[k];
         Three<T> curved;
-        front.advance(op, steps, k == zero, edge, cost, direction, curved);
+        front.template advance<inside.value>(op, steps, k == zero, edge, cost, direction, curved);
         if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
-        if (lane == kWarp - 1) below[k] = node<N>(op.renormalise(front.here.state), front.here.moved());
-        if (a.open_end) {
-          const Index slot = end_slot(a, s, s.first + t0 + (k - lane));
+        if (lane == kWarp - 1) below[k] = front.here;
+        if (!inside.value && a.open_end) {
+          const Index slot = end_slot(a, s, b.corner + (k - lane));
           if (slot >= 0)
             nodes_of_pair<N>(a, a.ends, pair.id, end_cells_of(a))[slot] =
                 node<N>(op.renormalise(front.here.state), front.here.moved());
         }
-      }
+      });
       __syncwarp();
       if (!s.is_last()) {
-        const Index column = s.first + t0 + (lane - (kWarp - 1));
-        if (lane < count && column >= s.first) {
+        const Index column = b.corner + (lane - (kWarp - 1));
+        if (lane < b.count && column >= s.first) {
           const N left = below[lane];
-          store_node(row_below + column, left);
+          store_node(row_below + column, node<N>(op.renormalise(left.state), left.moved()));
         }
-        publish(progress, t0 + D < s.steps() ? s.first + t0 + D - (kWarp - 1) : pair.m);
+        publish(progress, t0 + D < s.steps() ? b.corner + D - (kWarp - 1) : pair.m);
       }
     }
     if (!a.open_end && s.is_last() && lane == s.rows - 1)
       *nodes_of_pair<N>(a, a.ends, pair.id, 1) = node<N>(op.renormalise(front.here.state), front.here.moved());
     if (!Range<Op>::wide) {
-      measure = over_lanes(measure, Largest());
-      if (lane == 0 && measure > 0) {
-        atomicMax(counters.range + pair.id, measure);
-        if (Range<Op>::narrow && is_wide(a, pair, measure)) *static_cast<volatile Index*>(counters.any_wide) = 1;
+      const Index range = range_of<T>(over_lanes(measure, Largest()));
+      if (lane == 0 && range > 0) {
+        atomicMax(counters.range + pair.id, range);
+        if (Range<Op>::narrow && is_wide(a, pair, range)) *static_cast<volatile Index*>(counters.any_wide) = 1;
       }
     }
   }
@@ -614,17 +706,19 @@ SDTW_DEVICE void pull_back(const Arguments<T>& a, const Strip& s, Index t0, int 
       }
     }
 }
+template <class T> struct Message { T up, diag; };  // what a cell sends to those above it
+
 // grid (any), block (32,). IN costs or series, `edges`, `checkpoints`, `seed`; WORK `sent`; OUT gradients, product.
 template <class Op, class Cost, bool Weighted, bool Tangents>
 SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
   using T = typename Op::Scalar;
   using N = Node<Op, Tangents>;
   constexpr int D = kDepth<T>;
-  constexpr int kMessages = Tangents ? 4 : 2;
+  constexpr int kKinds = Tangents ? 2 : 1;  // of messages: visits, and their tangents
   SDTW_SHARED(T, tile, (Tangents ? 6 : 3) * kTile<T>);  // costs, which become q.left, then E; q.diag; q.up; tangents
   SDTW_SHARED(N, above, D);
-  SDTW_SHARED(T, arriving, kMessages* D);  // to lane 31 from the strip below
-  SDTW_SHARED(T, leaving, kMessages* D);   // from lane 0 to the strip above
+  SDTW_SHARED(Message<T>, arriving, kKinds* D);  // to lane 31 from the strip below
+  SDTW_SHARED(Message<T>, leaving, kKinds* D);   // from lane 0 to the strip above
   const Counters<T> counters(a, Range<Op>::wide ? kWideBackward : kBackward);
   if (Range<Op>::wide && *static_cast<const volatile Index*>(counters.any_wide) == 0) return;
   const Op op = make(a, static_cast<Op*>(nullptr));
@@ -642,8 +736,10 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
     const N* const row_above = row_of_strip<N>(a, s) - a.columns;
     const T* const seed = a.seed + pair.id * end_cells_of(a);
     const T* const moved_seed = Tangents ? a.seed + (a.pairs + pair.id) * end_cells_of(a) : nullptr;
-    T* const sent = a.sent + pair.id * kMessages * a.columns;
+    T* const sent = a.sent + pair.id * 2 * kKinds * a.columns;
     const bool has_ends = s.is_last() || (a.open_end & 2);
+    const Columns columns = columns_above(a, s);
+    typename Real<T>::Bits unused = 0;
     Index first_below = 0, last_below = -1;
     if (!s.is_last()) {
       const Strip next = strip_of(a, pair, number + 1);
@@ -654,12 +750,11 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
     T diagonal = 0, moved_diagonal = 0;
 
     for (Index block = (s.steps() - 1) / D; block >= 0; --block) {
-      const Index t0 = block * D;
-      const int count = int(min2(Index(D), s.steps() - t0));
-      const Index zero = lane - s.first - t0;
-      load_costs<Cost>(a, s, t0, tile);
-      if constexpr (Tangents) load_direction(a, s, t0, tile + 3 * kTile<T>, tile);
-      if (lane < D) above[lane] = node_above(a, op, s, row_above, s.first + t0 + lane);
+      const Block<T> b(a, s, block * D);
+      const int zero = b.near(lane - b.corner);
+      const bool inside = load_costs<Cost>(a, s, b, tile, unused) && !has_borders(a, s);
+      if constexpr (Tangents) load_direction(a, s, b, tile + 3 * kTile<T>, tile);
+      if (lane < D) above[lane] = node_above(a, op, s, row_above, columns, b.corner + lane);
       Front<Op, Weighted, Tangents> front;
       front.begin(op);
       if (block > 0) {
@@ -667,16 +762,16 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
         front.here = load_node(place);
         front.before = load_node(place + kWarp);
       } else if (lane == 0 && !s.is_first() && s.first > 0) {
-        front.before = node_above(a, op, s, row_above, s.first - 1);
+        front.before = node_above(a, op, s, row_above, columns, s.first - 1);
       }
       __syncwarp();
-      for (int k = 0; k < count; ++k) {  // a lane reads and writes its own slots
+      along_steps<T>(inside, b.count, [&](auto inside, int k) {  // a lane reads and writes its own slots
         const int at = k * kPitch + lane;
         const T cost = tile[at];
         const T direction = Tangents ? T(tile[3 * kTile<T> + at]) : T(0);
         const N edge = above[k];
         Three<T> curved = {0, 0, 0};
-        const Three<T> q = front.advance(op, steps, k == zero, edge, cost, direction, curved);
+        const Three<T> q = front.template advance<inside.value>(op, steps, k == zero, edge, cost, direction, curved);
         if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
         tile[at] = q.left, tile[kTile<T> + at] = q.diag, tile[2 * kTile<T> + at] = q.up;
         if constexpr (Tangents) {
@@ -684,39 +779,43 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
           tile[4 * kTile<T> + at] = curved.diag;
           tile[5 * kTile<T> + at] = curved.up;
         }
-      }
+      });
 
       // The lowest column that this block needs of the strip below, which counts columns from the right.
-      const Index lowest = max2(s.first + t0 - (kWarp - 1), first_below);
+      const Index lowest = max2(b.corner - (kWarp - 1), first_below);
       if (lowest <= last_below) await(progress + 1, pair.m - lowest);
-      if (lane < count) {
-        const Index column = s.first + t0 + (lane - (kWarp - 1));
+      if (lane < b.count) {
+        const Index column = b.corner + (lane - (kWarp - 1));
         const bool up = column >= first_below && column <= last_below,
                    diag = column + 1 >= first_below && column + 1 <= last_below;
-        for (int j = 0; j < kMessages; j += 2) {
-          arriving[j * D + lane] = up ? load_fresh(sent + j * a.columns + column) : T(0);
-          arriving[(j + 1) * D + lane] = diag ? load_fresh(sent + (j + 1) * a.columns + column + 1) : T(0);
-        }
+        for (int j = 0; j < kKinds; ++j)
+          arriving[j * D + lane] = {up ? load_fresh(sent + 2 * j * a.columns + column) : T(0),
+                                    diag ? load_fresh(sent + (2 * j + 1) * a.columns + column + 1) : T(0)};
       }
       __syncwarp();
-      for (int k = count - 1; k >= 0; --k) {
+      back_along_steps<T>(inside, b.count, [&](auto inside, int k) {
         const int at = k * kPitch + lane;
-        const Index column = s.first + t0 + (k - lane);
         T up = from_lane_below(message.up), next_diagonal = from_lane_below(message.diag);
-        if (lane == kWarp - 1) up = arriving[k], diagonal = arriving[D + k];
+        if (lane == kWarp - 1) {
+          const Message<T> m = arriving[k];
+          up = m.up, diagonal = m.diag;
+        }
         T visits = (message.left + up) + diagonal;
-        const Index slot = has_ends ? end_slot(a, s, column) : -1;
+        const Index slot = !inside.value && has_ends ? end_slot(a, s, b.corner + (k - lane)) : -1;
         if (slot >= 0) visits += seed[slot];
         diagonal = next_diagonal;
         const Three<T> q = {tile[at], tile[kTile<T> + at], tile[2 * kTile<T> + at]};
         message = {q.left * visits, q.diag * visits, q.up * visits};
         Three<T> weights = steps.weights;
-        if (k == zero) weights.left = T(1);
+        if (!inside.value && k == zero) weights.left = T(1);
         const T weight = Weighted ? dot(q, weights) : T(1);
         tile[at] = Weighted && !a.visits ? visits * weight : visits;
         if constexpr (Tangents) {
           T moved_up = from_lane_below(moved_message.up), next = from_lane_below(moved_message.diag);
-          if (lane == kWarp - 1) moved_up = arriving[2 * D + k], moved_diagonal = arriving[3 * D + k];
+          if (lane == kWarp - 1) {
+            const Message<T> m = arriving[D + k];
+            moved_up = m.up, moved_diagonal = m.diag;
+          }
           T moved = (moved_message.left + moved_up) + moved_diagonal;
           if (slot >= 0) moved += moved_seed[slot];
           moved_diagonal = next;
@@ -726,28 +825,29 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
           T product = Weighted ? moved * weight + visits * dot(c, weights) : moved;
           if (!a.direction) product += tile[at];  // along the costs: d <H, C> / d C = Hess C + H
           tile[3 * kTile<T> + at] = product;
-          if (lane == 0) leaving[2 * D + k] = moved_message.up, leaving[3 * D + k] = moved_message.diag;
+          if (lane == 0) leaving[D + k] = {moved_message.up, moved_message.diag};
         }
-        if (lane == 0) leaving[k] = message.up, leaving[D + k] = message.diag;
-      }
+        if (lane == 0) leaving[k] = {message.up, message.diag};
+      });
       __syncwarp();
-      if (a.gradient) write_tile(a, s, t0, tile, a.gradient);
+      if (a.gradient) write_tile(a, s, b, tile, a.gradient);
       if constexpr (Tangents) {
-        if (a.product) write_tile(a, s, t0, tile + 3 * kTile<T>, a.product);
+        if (a.product) write_tile(a, s, b, tile + 3 * kTile<T>, a.product);
       }
       if constexpr (kFused<Cost>) {
         __syncwarp();  // pull_back changes the tile
-        pull_back<Cost>(a, s, t0, count, Tangents ? tile + 3 * kTile<T> : tile);
+        pull_back<Cost>(a, s, b.t0, b.count, Tangents ? tile + 3 * kTile<T> : tile);
         __syncwarp();  // and the next block writes to it
       }
       if (!s.is_first()) {
-        const Index column = s.first + t0 + lane;
-        if (lane < count && column <= s.last)
-          for (int j = 0; j < kMessages; ++j) {
-            const T leaves = leaving[j * D + lane];
-            store_through(sent + j * a.columns + column, leaves);
+        const Index column = b.corner + lane;
+        if (lane < b.count && column <= s.last)
+          for (int j = 0; j < kKinds; ++j) {
+            const Message<T> m = leaving[j * D + lane];
+            store_through(sent + 2 * j * a.columns + column, m.up);
+            store_through(sent + (2 * j + 1) * a.columns + column, m.diag);
           }
-        publish(progress, block > 0 ? pair.m - (s.first + t0) : pair.m);
+        publish(progress, block > 0 ? pair.m - b.corner : pair.m);
       }
     }
   }

@@ -69,7 +69,7 @@ template <class T, bool Far = false> struct EntropyMin {
       c = d.mantissa * R::exp2_biased(d.exponent + w);
     }
     const T s = (a + b) + c;  // left + up first: transposing the problem changes no bit
-    const T r = T(1) / (s > 0 ? s : T(1));
+    const T r = reciprocal(s > 0 ? s : T(1));
     return {{s, top}, {a * r, c * r, b * r}};
   }
 
@@ -77,7 +77,7 @@ template <class T, bool Far = false> struct EntropyMin {
     const Exponent top = max2(x.exponent, y.exponent);
     const T a = x.mantissa * R::exp2_difference(x.exponent, top), b = y.mantissa * R::exp2_difference(y.exponent, top);
     const T s = a + b;
-    const T r = T(1) / (s > 0 ? s : T(1));
+    const T r = reciprocal(s > 0 ? s : T(1));
     return {{s, top}, a * r, b * r};
   }
 
