@@ -29,7 +29,7 @@ from typing import Literal
 import numpy as np
 
 from ._options import itakura_mask
-from .torch import SoftDTWLoss, torch  # type: ignore[attr-defined]
+from .torch import SoftDTWLoss, torch
 
 __all__ = ["MaghoumiSoftDTW", "PySDTW", "SoftDTWLossPyTorch"]
 

@@ -293,7 +293,7 @@ def test_derivatives_beyond_raise_instead_of_being_wrong(rng):
 
 def test_operators_keep_their_promises(rng):
     """torch.library.opcheck: schemas, fake tensors, registration of derivatives, tracing."""
-    from sdtwkit import torch as adapter
+    from sdtwkit.torch import _alignment, _ctc
 
     x, y = arguments(rng)
     modules = loss, _, _ = SoftDTWLoss(window=3), SoftDTWLoss(divergence=True, window=3), SoftAlignment(window=3)
@@ -302,20 +302,20 @@ def test_operators_keep_their_promises(rng):
     C, labels = torch.tensor(rng.normal(size=(2, 5, 4)), requires_grad=True), torch.tensor([[1, 1], [1, 0]])
     precomputed = options._replace(settings=loss.settings_over_costs)
     checks = [
-        (adapter._soft_dtw_value, (x.detach(), y.detach(), *of_divergence)),
-        (adapter._soft_dtw, (x, y, True, True, *options)),
-        (adapter._soft_dtw, (x, y.detach(), True, False, *options)),
-        (adapter._soft_dtw, (x.detach(), y, False, True, *of_divergence)),
-        (adapter._soft_dtw, (C, None, True, False, *precomputed)),
-        (adapter._soft_dtw_hvp, (x.detach(), y.detach(), x.detach(), y.detach(), *of_divergence)),
-        (adapter._alignment, (x, y, *of_alignment)),
-        (adapter._alignment_vjp, (x.detach(), y.detach(), C.detach(), *of_alignment)),
-        (adapter._cost_matrix, (x, y, *lengths, cost)),
-        (adapter._cost_vjp, (x, y, C, *lengths, cost)),
-        (adapter._cost_second, (x.detach(), y.detach(), C.detach(), x.detach(), None, *lengths, cost)),
-        (adapter._ctc_value, (C.detach(), labels, None, torch.tensor([1, 2]), 2)),
-        (adapter._ctc, (C, labels, None, torch.tensor([1, 2]), 2)),
-        (adapter._ctc_hvp, (C.detach(), C.detach(), labels, None, None, 2)),
+        (_alignment.soft_dtw_value, (x.detach(), y.detach(), *of_divergence)),
+        (_alignment.soft_dtw, (x, y, True, True, *options)),
+        (_alignment.soft_dtw, (x, y.detach(), True, False, *options)),
+        (_alignment.soft_dtw, (x.detach(), y, False, True, *of_divergence)),
+        (_alignment.soft_dtw, (C, None, True, False, *precomputed)),
+        (_alignment.soft_dtw_hvp, (x.detach(), y.detach(), x.detach(), y.detach(), *of_divergence)),
+        (_alignment.alignment, (x, y, *of_alignment)),
+        (_alignment.alignment_vjp, (x.detach(), y.detach(), C.detach(), *of_alignment)),
+        (_alignment.cost_matrix, (x, y, *lengths, cost)),
+        (_alignment.cost_vjp, (x, y, C, *lengths, cost)),
+        (_alignment.cost_second, (x.detach(), y.detach(), C.detach(), x.detach(), None, *lengths, cost)),
+        (_ctc._ctc_value, (C.detach(), labels, None, torch.tensor([1, 2]), 2)),
+        (_ctc._ctc, (C, labels, None, torch.tensor([1, 2]), 2)),
+        (_ctc._ctc_hvp, (C.detach(), C.detach(), labels, None, None, 2)),
     ]
     for operator, sample in checks:
         found = torch.library.opcheck(operator, sample)
@@ -388,17 +388,17 @@ def test_autocast(rng):
 
 
 def test_tensors_are_read_where_they_lie(rng, monkeypatch):
-    from sdtwkit import torch as adapter
+    from sdtwkit._adapters import series
 
     x, y = arguments(rng)
     seen = []
 
-    class Watched(adapter._adapters.series.Call):
+    class Watched(series.Call):
         def value_and_grad(self, sides):
             seen.extend((self.problem.x.data, self.problem.y.data))
             return super().value_and_grad(sides)
 
-    monkeypatch.setattr(adapter._adapters.series, "Call", Watched)
+    monkeypatch.setattr(series, "Call", Watched)
     SoftDTWLoss()(x, y).backward()
     for array, tensor in zip(seen, (x, y), strict=True):
         assert array.ctypes.data == tensor.data_ptr()

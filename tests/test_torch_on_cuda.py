@@ -16,8 +16,7 @@ from sdtwkit._cuda import alignment, chain, ctc, warp
 
 torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
 if torch:
-    import sdtwkit.torch
-    from sdtwkit.torch import ChainMarginals, CTCLoss, DecDTW, SoftAlignment, SoftDTWLoss
+    from sdtwkit.torch import ChainMarginals, CTCLoss, DecDTW, SoftAlignment, SoftDTWLoss, _operators
 
 HERE = torch.device("cpu")
 OPTIONS = {
@@ -43,7 +42,7 @@ def taken_for_cuda(monkeypatch, hosts):
     cupy = cuda_on_host.install(monkeypatch, *hosts)
     stream = types.SimpleNamespace(cuda_stream=1234)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: stream)
-    monkeypatch.setattr(sdtwkit.torch, "_on_cuda", lambda tensor: tensor.ndim > 0)
+    monkeypatch.setattr(_operators, "on_cuda", lambda tensor: tensor.ndim > 0)
     monkeypatch.setattr(cuda_on_host.Stream, "entered", [])
     return cupy
 
@@ -148,14 +147,14 @@ def test_transcripts_and_chains_taken_for_a_device(request, derivatives):
 
 def test_memory_is_shared(taken_for_cuda):
     tensor = torch.zeros(3, requires_grad=True)
-    array = sdtwkit.torch._array(tensor)
+    array = _operators.to_array(tensor)
     array[1] = 5.0
     assert tensor.tolist() == [0, 5, 0]
-    assert sdtwkit.torch._tensor(array, tensor).data_ptr() == tensor.data_ptr()
+    assert _operators.to_tensor(array, tensor).data_ptr() == tensor.data_ptr()
 
 
 def test_without_cupy(monkeypatch):
-    monkeypatch.setattr(sdtwkit.torch, "_on_cuda", lambda tensor: tensor.ndim > 0)
+    monkeypatch.setattr(_operators, "on_cuda", lambda tensor: tensor.ndim > 0)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: types.SimpleNamespace(cuda_stream=0))
     monkeypatch.setitem(sys.modules, "cupy", None)  # as if it were not installed
     with pytest.raises(ImportError, match=r"need CuPy: python -m pip install 'sdtwkit\[gpu\]' \(CUDA 13\)"):
@@ -165,7 +164,7 @@ def test_without_cupy(monkeypatch):
 def test_a_stream_before_cupy_14(monkeypatch, taken_for_cuda):
     monkeypatch.delattr(cuda_on_host.Stream, "from_external")
     taken_for_cuda.cuda.ExternalStream = lambda handle, device: cuda_on_host.Stream((handle, device))
-    with sdtwkit.torch.exchange.on_stream(1, 77):
+    with _operators.exchange.on_stream(1, 77):
         pass
     assert cuda_on_host.Stream.entered == [(1, (77, 1))]
 
