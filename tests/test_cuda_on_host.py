@@ -180,6 +180,13 @@ def test_extremes(cupy, rng, dtype, regularizer, gamma):
         close(got, gradient, dtype)
 
 
+def test_subnormal_numbers_are_zero_in_float32(cupy):
+    """As on a device for which CuPy compiles: what else is tested here is tested so."""
+    for dtype, expected in ((np.float32, 0.0), (np.float64, 5e-40)):
+        value = AlignmentDP(regularizer=None).value(cupy.asarray(np.full((5, 5), 1e-40, dtype)))
+        assert float(value.get()) == pytest.approx(expected, abs=1e-45)
+
+
 @pytest.mark.parametrize("gamma", [1e-300, 1e-40, 1e40, 1e300])
 def test_smoothing_beyond_the_range_of_float32(cupy, rng, gamma):
     C = rng.random((3, 4)).astype(np.float32)
