@@ -14,11 +14,16 @@ from device_parity import (
     DTYPES,
     OPTIONS,
     REGULARIZERS,
+    STEPS,
+    check_beams,
     check_chains,
     check_collections,
     check_ctc,
     check_given_costs,
+    check_parameters,
+    check_samples,
     check_series,
+    random_graph,
 )
 from device_parity_gru import COUPLINGS, ENDS, check_gru, random_problem
 from device_parity_warps import OPTIONS as WARP_OPTIONS
@@ -31,6 +36,14 @@ def alignment(cupy, rng):
     for dtype, regularizer in itertools.product(DTYPES, REGULARIZERS):
         check_given_costs(cupy, rng, dtype, regularizer, PLAIN, (70, 45))
         check_given_costs(cupy, rng, dtype, regularizer, EVERYTHING, (33, 40))
+
+
+def steps(cupy, rng):
+    for dtype, regularizer in itertools.product(DTYPES, REGULARIZERS):
+        for options in (STEPS["leaps"], random_graph(rng, 3, 9, 40)):
+            check_given_costs(cupy, rng, dtype, regularizer, options, (9, 40))
+            check_parameters(cupy, rng, dtype, {"regularizer": regularizer, **options}, (9, 40))
+    check_samples(cupy, rng, np.float64, EVERYTHING, (33, 40))
 
 
 def series(cupy, rng):
@@ -48,6 +61,7 @@ def chains(cupy, rng):
 def ctc(cupy, rng):
     for dtype in DTYPES:
         check_ctc(cupy, rng, dtype, (80, 6, 33))
+        check_beams(cupy, rng, dtype, (12, 6, 40))
 
 
 def warps(cupy, rng):
@@ -63,7 +77,7 @@ def grus(cupy, rng):
     check_gru(cupy, large, np.float64)
 
 
-FAMILIES = {tour.__name__: tour for tour in (alignment, series, chains, ctc, warps, grus)}
+FAMILIES = {tour.__name__: tour for tour in (alignment, steps, series, chains, ctc, warps, grus)}
 
 
 def main(names):
