@@ -830,16 +830,8 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
         if (lane == 0) leaving[k] = {message.up, message.diag};
       });
       __syncwarp();
-      if (a.gradient) write_tile(a, s, b, tile, a.gradient);
-      if constexpr (Tangents) {
-        if (a.product) write_tile(a, s, b, tile + 3 * kTile<T>, a.product);
-      }
-      if constexpr (kFused<Cost>) {
-        __syncwarp();  // pull_back changes the tile
-        pull_back<Cost>(a, s, b.t0, b.count, Tangents ? tile + 3 * kTile<T> : tile);
-        __syncwarp();  // and the next block writes to it
-      }
-      if (!s.is_first()) {
+      const auto hand_on = [&] {
+        if (s.is_first()) return;
         const Index column = b.corner + lane;
         if (lane < b.count && column <= s.last)
           for (int j = 0; j < kKinds; ++j) {
@@ -848,6 +840,17 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
             store_through(sent + (2 * j + 1) * a.columns + column, m.diag);
           }
         publish(progress, block > 0 ? pair.m - b.corner : pair.m);
+      };
+      if constexpr (!kFused<Cost>) hand_on();  // first of all: a release waits until what was written has arrived
+      if (a.gradient) write_tile(a, s, b, tile, a.gradient);
+      if constexpr (Tangents) {
+        if (a.product) write_tile(a, s, b, tile + 3 * kTile<T>, a.product);
+      }
+      if constexpr (kFused<Cost>) {
+        __syncwarp();  // pull_back changes the tile
+        pull_back<Cost>(a, s, b.t0, b.count, Tangents ? tile + 3 * kTile<T> : tile);
+        __syncwarp();  // and the next block writes to it
+        hand_on();     // the gradient of y, too
       }
     }
   }
