@@ -30,7 +30,7 @@ tour() {  # tool or "plain", family
 export -f tour
 
 side_by_side() {  # tools
-  for tool in "$@"; do printf "$tool %s\n" "${families[@]}"; done | xargs -P "$(nproc)" -L 1 bash -c 'tour "$@"' tour
+  for tool in "$@"; do printf "$tool %s\n" "${families[@]}"; done | xargs -P 64 -L 1 bash -c 'tour "$@"' tour
 }
 status=0
 side_by_side plain || status=1
