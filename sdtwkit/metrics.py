@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import as_real_array
+from ._arrays import as_real_array, beside, check_one_place, device_of, on_device, stacked
 from ._typing import Arrays, Value
 from ._words import wrong_type
 
@@ -80,7 +80,7 @@ def time_deviation(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike) -> V
     """
 
     def root_mean_square(e, d):
-        return np.sqrt(d @ (e[:-1] ** 2 + e[:-1] * e[1:] + e[1:] ** 2) / 3 / d.sum())
+        return np.sqrt((d * (e[:-1] ** 2 + e[:-1] * e[1:] + e[1:] ** 2)).sum() / 3 / d.sum())
 
     return _over_pairs(root_mean_square, warp_true, warp, times)
 
@@ -123,7 +123,7 @@ def time_error_and_grad(warp_true: ArrayLike, warp: ArrayLike, times: ArrayLike)
     if isinstance(found, tuple):
         return found
     errors, gradients = zip(*found, strict=True)
-    return np.array(errors), np.stack(gradients) if isinstance(warp, np.ndarray) else list(gradients)
+    return stacked(errors), list(gradients) if isinstance(warp, (list, tuple)) else stacked(gradients)
 
 
 def _absolute(e, d):
@@ -141,38 +141,45 @@ def _absolute(e, d):
     gradient = np.zeros_like(e)
     gradient[:-1] += d * by(a, b)
     gradient[1:] += d * by(b, a)
-    return d @ integral / d.sum(), gradient / d.sum()
+    return (d * integral).sum() / d.sum(), gradient / d.sum()
 
 
-def _over_pairs(judge, warp_true, warp, times, collect=np.array):
+def _over_pairs(judge, warp_true, warp, times, collect=stacked):
     """judge(errors, intervals) of a single warp; of a collection, all of them."""
     for name, value in (("warp_true", warp_true), ("warp", warp), ("times", times)):
         if not isinstance(value, (list, tuple)) and np.ndim(value) == 0:
             raise wrong_type(value, name, "an array (n,) or (B, n), or a list of B arrays")
         if not len(value):
             raise ValueError(f"{name} is empty; expected an array (n,) or (B, n), or a list of B arrays")
+
+    def judged(*named):
+        errors, intervals = _errors(*named)
+        with device_of(errors):
+            return judge(errors, intervals)
+
     if np.ndim(next(iter(warp))) == 0:
-        return judge(*_errors(warp_true, warp, times, ""))
+        return judged(warp_true, warp, times, "")
     shared = np.ndim(next(iter(times))) == 0
     sizes = {"warp_true": len(warp_true), "warp": len(warp)} | ({} if shared else {"times": len(times)})
     if len(set(sizes.values())) > 1:
         raise ValueError(f"numbers of warps differ: {sizes}; expected as many of each")
-    return collect(
-        [judge(*_errors(warp_true[b], warp[b], times if shared else times[b], f"[{b}]")) for b in range(len(warp))]
-    )
+    return collect([judged(warp_true[b], warp[b], times if shared else times[b], f"[{b}]") for b in range(len(warp))])
 
 
 def _errors(warp_true, warp, times, index):
-    """-> warp - warp_true (n,), intervals (n - 1,); float64."""
-    named = {"warp_true": warp_true, "warp": warp, "times": times}
-    named = {name: as_real_array(values, f"{name}{index}").astype(np.float64) for name, values in named.items()}
+    """-> warp - warp_true (n,), intervals (n - 1,); float64, on the device of the warps if they lie on one."""
+    named = {f"{name}{index}": value for name, value in (("warp_true", warp_true), ("warp", warp), ("times", times))}
+    arrays = [as_real_array(value, name, device=True).astype(np.float64) for name, value in named.items()]
+    n = 3 if on_device(arrays[2]) else 2  # times of the host will do beside warps of a device
+    check_one_place(arrays[:n], list(named)[:n])
+    named = dict(zip(("warp_true", "warp", "times"), arrays, strict=True))
     for name, values in named.items():
         if values.ndim != 1 or values.shape != named["warp"].shape or len(values) < 2:
             raise ValueError(
                 f"{name}{index} has shape {values.shape}, warp{index} {named['warp'].shape}; expected the same (n,), "
                 "n >= 2, of warp_true, warp and times"
             )
-    intervals = np.diff(named["times"])
-    if (intervals <= 0).any():
+    intervals = named["times"][1:] - named["times"][:-1]
+    if not on_device(intervals) and (intervals <= 0).any():
         raise ValueError(f"times{index} do not increase at index {np.argmax(intervals <= 0) + 1}")
-    return named["warp"] - named["warp_true"], intervals
+    return named["warp"] - named["warp_true"], beside(intervals, named["warp"])

@@ -1,7 +1,8 @@
 """Pictures of alignments, warps, matched samples and barycenters, as scikit-learn's displays are.
 
 A display holds what is to be seen: ``from_series`` and ``from_estimator`` compute and draw it, ``plot`` draws it again,
-into any axes. Matplotlib is imported when something is drawn and none of its state is changed.
+into any axes. Matplotlib is imported when something is drawn and none of its state is changed. CuPy arrays are read:
+what a display holds, and what it computes, is the host's.
 """
 
 from __future__ import annotations
@@ -87,10 +88,7 @@ class AlignmentDisplay:
         sampling_rate: float | None = None,
         names: tuple[str, str] = ("x", "y"),
     ) -> None:
-        self.matrix = matrix
-        self.path = path
-        self.x = x
-        self.y = y
+        self.matrix, self.path, self.x, self.y = map(_arrays.on_host, (matrix, path, x, y))
         self.kind = kind
         self.sampling_rate = sampling_rate
         self.names = names
@@ -144,6 +142,7 @@ class AlignmentDisplay:
             If matplotlib is not installed.
         """
         _check_kind(kind)
+        x, y, window = map(_arrays.on_host, (x, y, window))
         problem: dict[str, Any] = {"cost": cost, "window": window, "step_weights": step_weights}
         problem |= {"open_begin": open_begin, "open_end": open_end}
         series = _single_pair(x, y, cost)
@@ -318,10 +317,7 @@ class MatchingDisplay:
         sampling_rate: float | None = None,
         names: tuple[str, str] = ("x", "y"),
     ) -> None:
-        self.x = x
-        self.y = y
-        self.matches = matches
-        self.weights = weights
+        self.x, self.y, self.matches, self.weights = map(_arrays.on_host, (x, y, matches, weights))
         self.sampling_rate = sampling_rate
         self.names = names
 
@@ -369,6 +365,7 @@ class MatchingDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        x, y, window = map(_arrays.on_host, (x, y, window))
         problem: dict[str, Any] = {"cost": cost, "window": window, "step_weights": step_weights}
         problem |= {"open_begin": open_begin, "open_end": open_end}
         series = _single_pair(x, y, cost)
@@ -517,8 +514,7 @@ class BarycenterDisplay:
         sampling_rate: float | None = None,
         channel_names: Sequence[str] | None = None,
     ) -> None:
-        self.X = X
-        self.barycenters = barycenters
+        self.X, self.barycenters = _arrays.on_host(X), _arrays.on_host(barycenters)
         self.labels = labels
         self.sampling_rate = sampling_rate
         self.channel_names = channel_names
@@ -559,6 +555,7 @@ class BarycenterDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        X = _arrays.on_host(X)
         gammas = np.atleast_1d(gamma).tolist()
         barycenters = [soft_dtw_barycenter(X, g, **options) for g in gammas]
         labels = [f"gamma = {g:.3g}" for g in gammas]
@@ -705,10 +702,7 @@ class WarpDisplay:
         names: tuple[str, str] = ("x", "y"),
     ) -> None:
         self.warp = warp
-        self.x = x
-        self.y = y
-        self.x_times = x_times
-        self.y_times = y_times
+        self.x, self.y, self.x_times, self.y_times = map(_arrays.on_host, (x, y, x_times, y_times))
         self.names = names
 
     @classmethod
@@ -749,7 +743,7 @@ class WarpDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        x, y = _single_pair(x, y, "sqeuclidean")
+        x, y = _single_pair(_arrays.on_host(x), _arrays.on_host(y), "sqeuclidean")
         warp = dec_dtw(x, y, reg, x_times=x_times, y_times=y_times, **options)
         return cls(warp, x, y, x_times=x_times, y_times=y_times, names=names).plot(ax)
 
@@ -823,16 +817,18 @@ class WarpDisplay:
         times = [_from_zero(given, len(z)) for given, z in ((self.x_times, x), (self.y_times, y))]
         x_name, y_name = self.names
         reference = times[1], y, y_name
-        warped = self.warp.times, _two_dimensional(self.warp.warped), f"{x_name}, warped"
+        warp_times, warped = map(_arrays.on_host, (self.warp.times, self.warp.warped))
+        warped = warp_times, _two_dimensional(warped), f"{x_name}, warped"
         _draw_signals(self.before_ax_, [(times[0], x, x_name), reference])
         _draw_signals(self.after_ax_, [warped, reference])
         self.after_ax_.set_xlabel(f"time of {y_name}")
         return self
 
     def _draw_warp(self, ax):
-        t, phi, (x_name, y_name) = self.warp.times, self.warp.values, self.names
+        t, phi, bounds = map(_arrays.on_host, (self.warp.times, self.warp.values, self.warp.bounds))
+        x_name, y_name = self.names
         self.warp_ax_ = ax
-        self.region_ = ax.fill_between(t, *self.warp.bounds, color="0.92", linewidth=0, label="within bounds")
+        self.region_ = ax.fill_between(t, *bounds, color="0.92", linewidth=0, label="within bounds")
         (self.diagonal_,) = ax.plot(
             t[[0, -1]], phi[[0, -1]], color="0.6", linewidth=1, linestyle="--", label="straight"
         )
@@ -873,7 +869,7 @@ def _single_pair(x, y, cost):
 
 def _items(X, lengths):
     """The series of a collection, [(n_i, d)]."""
-    series = _arrays.as_collection(X, lengths)
+    series = _arrays.as_collection(_arrays.on_host(X), _arrays.on_host(lengths))
     return [series.item(b) for b in range(len(series))]
 
 
@@ -892,7 +888,7 @@ def _learned(estimator):
     check_is_fitted(estimator)
     for name in ("reference_", "barycenter_"):
         if hasattr(estimator, name):
-            return getattr(estimator, name)
+            return _arrays.on_host(getattr(estimator, name))
     raise TypeError(f"estimator is a {type(estimator).__name__}; expected one with a reference_ or a barycenter_")
 
 

@@ -551,6 +551,7 @@ def subsequence_matches(
         ((path,),), (value,) = _backend.paths(replace(call.problem, recursion=masked))
         if not len(path):
             break
+        path, value = _arrays.on_host(path), _arrays.on_host(value)
         start, end = int(path[0, 1]), int(path[-1, 1]) + 1
         matches.append(Match(start, end, float(value)))
         free[:, :, start:end] = False

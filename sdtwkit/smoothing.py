@@ -33,7 +33,8 @@ def suggest_gamma(
     Parameters
     ----------
     X : array of shape (B, n) or (B, n, d), or list of (n_i, d) arrays
-        At least two series. A 2-D array holds B univariate series.
+        At least two series. A 2-D array holds B univariate series. CuPy arrays are aligned on their device, and the
+        paths read.
     random_state : None, int, numpy.random.Generator or RandomState
         Draws the pairs, where there are more than `n_pairs`; a seed makes the result reproducible.
     n_pairs : int >= 1, default 100
@@ -86,13 +87,13 @@ def suggest_gamma(
     n_pairs = _words.check_count(n_pairs, "n_pairs")
     random_state = _options.check_random_state(random_state)
     cost = get_cost(cost)
-    series = _arrays.as_collection(X, lengths)
+    series = _arrays.as_collection(X, lengths, device=True)
     _arrays.check_collection_cost(cost, series, None)
     if len(series) < 2:
         raise ValueError("X holds one series; expected at least two, since gamma is told by their alignments")
     i, j = _some_pairs(len(series), n_pairs, random_state)
     paths, values = dtw_path([series.item(b) for b in i], [series.item(b) for b in j], cost=cost, n_jobs=n_jobs)
-    per_match = np.abs(values.astype(np.float64)) / [len(path) for path in paths]
+    per_match = np.abs(_arrays.on_host(values).astype(np.float64)) / [len(path) for path in paths]
     per_match = per_match[per_match > 0]
     return float(_SHARE * np.median(per_match)) if len(per_match) else 1.0
 

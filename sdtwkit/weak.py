@@ -3,7 +3,7 @@
 Soft-DTW aligns n predictions with m such targets while it trains, m much smaller than n. Left alone it often collapses:
 under a small gamma most frames settle on a few targets in the first updates. The strategies against that are collected
 here as plain arrays and numbers for the alignment functions: a gamma that falls from update to update, a diagonal prior
-on the costs, unfolded or padded targets, step weights; and what tells whether they work.
+on the costs, unfolded or padded targets, step weights; and what tells whether they work. Arrays of a device stay there.
 
 References: Zeitler, Deniffel, Krause and Müller, Stabilizing training with soft dynamic time warping, ISMIR 2023 [1];
 Zeitler, Krause and Müller, Soft dynamic time warping with variable step weights, ICASSP 2024 [2].
@@ -18,7 +18,18 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._arrays import PAIR, as_matrices, read_series, to_ndarray
+from ._arrays import (
+    PAIR,
+    as_matrices,
+    beside,
+    device_of,
+    namespace,
+    on_device,
+    on_host,
+    read_series,
+    stacked,
+    to_ndarray,
+)
 from ._typing import Array, Arrays, Lengths, Normalization, Value
 from ._words import check_choice, check_count, check_nonnegative, check_positive, check_real, wrong_type
 
@@ -59,8 +70,8 @@ def weak_targets(strong: ArrayLike) -> Arrays:
     """
 
     def changes(y):
-        moved = (y[1:] != y[:-1]).reshape(len(y) - 1, -1).any(axis=1)
-        return y[np.concatenate(([True], moved))]
+        moved = on_host((y[1:] != y[:-1]).reshape(len(y) - 1, -1).any(axis=1))
+        return y[beside(np.flatnonzero(np.concatenate(([True], moved))), y)]
 
     return _each(changes, strong, "strong")
 
@@ -132,7 +143,7 @@ def pad_repeat(y: ArrayLike, length: int, how: Literal["uniform", "last"] = "uni
             raise ValueError(
                 f"y[{b}] has targets of shape {item.shape[1:]}, y[0] of {padded[0].shape[1:]}; expected the same of all"
             )
-    return np.stack(padded)
+    return stacked(padded)
 
 
 def repeat_targets(y: ArrayLike, times: int) -> Arrays:
@@ -167,14 +178,14 @@ def repeat_targets(y: ArrayLike, times: int) -> Arrays:
     [[0, 0], [1, 1], [2, 2], [3, 3]]
     """
     times = check_count(times, "times")
-    return _each(lambda y: np.repeat(y, times, axis=0), y, "y")
+    return _each(lambda y: y[beside(np.repeat(np.arange(len(y)), times), y)], y, "y")
 
 
 def _stretched(y, length, name, entries):
     def stretch(y):
         if len(y) > length:
             raise ValueError(f"{name} is {length}, y has {len(y)} targets; expected at least as many, none is dropped")
-        return y[entries(len(y), length)]
+        return y[beside(entries(len(y), length), y)]
 
     return _each(stretch, y, "y")
 
@@ -193,7 +204,8 @@ def _each(function, value, name):
     for b, item in enumerate([raw] if form == "single" else raw):
         if not len(item):
             raise ValueError(f"{name}{'' if form == 'single' else f'[{b}]'} is empty; expected at least one row")
-    return function(raw) if form == "single" else [function(item) for item in raw]
+    with device_of(raw[0] if form == "list" else raw):
+        return function(raw) if form == "single" else [function(item) for item in raw]
 
 
 # ---- prior
@@ -528,7 +540,7 @@ def alignment_diagnostics(
     Raises
     ------
     TypeError, ValueError
-        If E holds negative numbers, or arguments do not fit one another.
+        If E holds negative numbers, or arguments do not fit one another. CuPy arrays are not looked into.
 
     Examples
     --------
@@ -544,23 +556,22 @@ def alignment_diagnostics(
     if not 0 <= collapse_below <= 1:
         raise ValueError(f"collapse_below is {collapse_below}; expected a number in [0, 1]")
     items, single = _alignments(E, x_lengths, y_lengths)
-    paths = [None] * len(items) if path is None else _paths(path, items, single)
-    found = [_diagnose(item, cells, collapse_below) for item, cells in zip(items, paths, strict=True)]
-    if single:
-        return found[0]
-    return AlignmentDiagnostics(*(None if None in column else np.array(column) for column in zip(*found, strict=True)))
+    paths = [None] * len(items) if path is None else _paths(on_host(path), items, single)
+    with device_of(items[0]):
+        found = [_diagnose(item, cells, collapse_below) for item, cells in zip(items, paths, strict=True)]
+        if single:
+            return found[0]
+        columns = zip(*found, strict=True)
+        return AlignmentDiagnostics(*(None if column[0] is None else stacked(column) for column in columns))
 
 
 def _diagnose(E, cells, collapse_below):
-    mass = E.sum()
-    rows = E.sum(axis=1)
-    matched = rows > 0
-    shares = E[matched] / rows[matched, None]
-    row_entropy = _entropy(shares).mean() if matched.any() else np.float64(0)
-    effective = np.exp(_entropy(E.sum(axis=0) / mass)) if mass > 0 else np.float64(0)
-    on_path = None
-    if cells is not None:
-        on_path = E[tuple(cells.T)].sum() / mass if mass > 0 else np.float64(0)
+    mass, rows = E.sum(), E.sum(axis=1)
+    whole = np.where(mass > 0, mass, 1)
+    shares = E / np.where(rows > 0, rows, 1)[:, None]
+    row_entropy = _entropy(shares).sum() / np.maximum((rows > 0).sum(), 1)
+    effective = np.where(mass > 0, np.exp(_entropy(E.sum(axis=0) / whole)), 0.0)[()]
+    on_path = None if cells is None else E[tuple(beside(index, E) for index in cells.T)].sum() / whole
     return AlignmentDiagnostics(row_entropy, effective, on_path, effective < collapse_below * E.shape[1])
 
 
@@ -575,11 +586,11 @@ def _alignments(E, x_lengths, y_lengths):
         matrices = [as_matrices(item, name=f"E[{b}]", dtype=np.float64) for b, item in enumerate(E)]
         items, single = [item.data[0] for item in matrices], False
     else:
-        matrices = as_matrices(E, x_lengths, y_lengths, name="E", dtype=np.float64)
+        matrices = as_matrices(E, on_host(x_lengths), on_host(y_lengths), name="E", dtype=np.float64)
         sizes = zip(matrices.data, matrices.rows, matrices.columns, strict=True)
         items, single = [item[:n, :m] for item, n, m in sizes], matrices.single
     for b, item in enumerate(items):
-        if not (item >= 0).all() or np.isinf(item).any():
+        if not on_device(item) and (not (item >= 0).all() or np.isinf(item).any()):  # there nobody looks
             name = "E" if single else f"E[{b}]"
             raise ValueError(f"{name} holds {item.min():g} to {item.max():g}; expected finite numbers >= 0")
     return items, single
@@ -643,9 +654,12 @@ def loss_scale(how: Normalization, H: ArrayLike, *, x_lengths: Lengths = None, y
     """
     check_choice(how, "how", NORMALIZATIONS)
     H = as_matrices(H, x_lengths, y_lengths, name="H", dtype=np.float64)
-    if how == "path":
-        blocks = zip(H.data, H.rows, H.columns, strict=True)
-        scale = np.array([block[:n, :m].sum() for block, n, m in blocks])
-    else:
-        scale = {"n": H.rows, "m": H.columns, "n+m": H.rows + H.columns}[how].astype(np.float64)
+    with device_of(H.data):
+        rows, columns = (namespace(H.data).asarray(ends) for ends in (H.rows, H.columns))
+        if how == "path":
+            sides = zip((rows, columns), H.data.shape[1:], strict=True)
+            inside, below = (namespace(H.data).arange(most) < ends[:, None] for ends, most in sides)
+            scale = np.where(inside[:, :, None] & below[:, None, :], H.data, 0).sum(axis=(1, 2))
+        else:
+            scale = {"n": rows, "m": columns, "n+m": rows + columns}[how].astype(np.float64)
     return scale[0] if H.single else scale

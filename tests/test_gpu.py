@@ -45,6 +45,7 @@ from device_parity import (
 )
 from metrics_parity import LEARNERS, check_labels_and_early_stopping, check_learner, check_searches
 from numpy.testing import assert_array_equal
+from one_front import TAKE_ARRAYS, check
 
 import sdtwkit
 from sdtwkit._estimators import METRICS
@@ -305,3 +306,11 @@ def test_learned_metrics_stop_early(rng, name):
 
 def test_learned_metrics_search(rng):
     check_searches(cupy, rng)
+
+
+# ---- every public name
+
+
+@pytest.mark.parametrize("name", TAKE_ARRAYS)
+def test_what_it_does_with_cupy_arrays(rng, name):
+    check(name, cupy, rng)

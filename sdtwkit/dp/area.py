@@ -64,13 +64,14 @@ def area_loss(
     if E.has_inf:
         raise ValueError("E holds an infinity; expected the probabilities of an alignment")
     Y = _arrays.as_matrices(Y, name="Y", like=E)
-    _, n, m = E.data.shape
-    inside = (np.arange(n) < E.rows[:, None])[:, :, None] & (np.arange(m) < E.columns[:, None])[:, None, :]
-    area = np.cumsum(np.subtract(E.data, Y.data, out=np.zeros_like(E.data), where=inside), axis=2)
-    area[~inside] = 0
-    loss = np.square(area).sum(axis=(1, 2), dtype=np.float64).astype(E.dtype)
-    gradient = 2 * np.cumsum(area[:, :, ::-1], axis=2)[:, :, ::-1]
-    gradient[~inside] = 0
+    arrays, (_, n, m) = _arrays.namespace(E.data), E.data.shape
+    with _arrays.device_of(E.data):
+        rows, columns = arrays.asarray(E.rows), arrays.asarray(E.columns)
+        inside = (arrays.arange(n) < rows[:, None])[:, :, None] & (arrays.arange(m) < columns[:, None])[:, None, :]
+        e, y = (np.where(inside, matrices.data, 0) for matrices in (E, Y))
+        area = np.where(inside, arrays.cumsum(e - y, axis=2), 0)
+        loss = (area * area).sum(axis=(1, 2), dtype=np.float64).astype(E.dtype)
+        gradient = np.where(inside, 2 * arrays.cumsum(area[:, :, ::-1], axis=2)[:, :, ::-1], 0)
     return (loss[0] if E.single else loss), E.like(gradient)
 
 

@@ -2,7 +2,7 @@
 
 All take a matrix of distances from queries to a collection and the labels of both. Without labels of a collection the
 queries are the collection, and each is left out of its own ranking. Queries of which no series is of their class are
-left out of the mean.
+left out of the mean. CuPy arrays are read: scores are found on the host.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.utils.validation import check_array, column_or_1d
+
+from .. import _arrays
 
 __all__ = ["mean_average_precision", "nearest_neighbor_accuracy", "r_precision", "roc_auc"]
 
@@ -139,6 +141,7 @@ def roc_auc(distances: ArrayLike, y: ArrayLike, y_collection: ArrayLike | None =
 
 def _rankings(distances, y, y_collection, every=False):
     """(distances, whether of the query's class) for each query that has some of its class; or for every one."""
+    distances, y, y_collection = map(_arrays.on_host, (distances, y, y_collection))
     distances = check_array(distances, input_name="distances")
     y = column_or_1d(check_array(y, ensure_2d=False, dtype=None, input_name="y"))
     alone = y_collection is None
