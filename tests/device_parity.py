@@ -381,8 +381,9 @@ def check_ctc(cupy, rng, dtype, shape):
 
 
 # (frames, classes, width of the beam): one of each; nothing but blanks; wider than what there is; a narrow beam that
-# forgets prefixes and finds them again; more prefixes than lanes, more classes than lanes.
-BEAMS = ((1, 2, 2), (5, 1, 3), (3, 3, 100), (60, 3, 6), (40, 5, 2), (12, 6, 40), (20, 70, 6), (9, 33, 34))
+# forgets prefixes and finds them again; more prefixes than lanes, more classes than lanes; several runs of labels and
+# several warps; both.
+BEAMS = ((1, 2, 2), (5, 1, 3), (3, 3, 100), (60, 3, 6), (40, 5, 2), (12, 6, 40), (20, 70, 6), (7, 600, 5), (5, 260, 70))
 
 
 def check_beams(cupy, rng, dtype, shape):

@@ -5,7 +5,9 @@ import numpy as np
 from .kernels import WARP, KernelFile, most_blocks, placed
 
 _MOST_BYTES = 2**30  # of the rooms
-FILE = KernelFile("beam.cu", threads=WARP, blocks=8)
+_RUN = 256  # labels whose best is kept; see beam.cu
+_MOST_WARPS = 8
+FILE = KernelFile("beam.cu", threads=_MOST_WARPS * WARP, blocks=1)
 
 
 def kernel_name(scalar):
@@ -33,7 +35,8 @@ def run(log_probs, frames, blank, width, value, labels, count):
     bits = (2 * nodes).bit_length()  # a table that is half full at most
     rooms = {
         "longer": ((width, classes), np.float64),
-        "scores": ((10, width), np.float64),
+        "best": ((width, -(-classes // _RUN)), np.float64),
+        "scores": ((9, width), np.float64),
         "prefixes": ((3, width), np.int64),
         "trie": ((3, nodes), np.int64),
         "table": ((2**bits,), np.int64),
@@ -45,4 +48,5 @@ def run(log_probs, frames, blank, width, value, labels, count):
     arrays |= {name: cupy.empty((blocks, *shape), dtype) for name, (shape, dtype) in rooms.items()}
     numbers = {"samples": samples, "frames": most_frames, "classes": classes}
     numbers |= {"blank": blank, "width": width, "bits": bits}
-    FILE.launch({kernel_name(scalar): blocks}, WARP, FILE.arguments(numbers, arrays))
+    warps = min(max(width * classes // (32 * WARP), 1), _MOST_WARPS)  # 32 candidates a lane, then eight warps at most
+    FILE.launch({kernel_name(scalar): blocks}, warps * WARP, FILE.arguments(numbers, arrays))

@@ -3,25 +3,28 @@
 //
 // The kernel runs as
 //     grid    any number of blocks, each with a room of work memory: block k takes the samples k, k + gridDim, ...
-//     block   one warp
-//     shared  none
-// and takes one `Arguments`. A warp takes a sample frame by frame. Every prefix of the beam stays or goes on by a
-// label; the best `width` of these candidates are picked one after the other, the largest score first and the lowest
-// candidate among equals, as a stable sort does it: lanes search the prefixes, whose best continuations are kept, and
-// then the continuations of the one that was picked. Prefixes are nodes of a trie, the node of rank r after frame t
-// being 1 + t * width + r unless there is one: a prefix that comes back after it was dropped must be known again, since
-// longer ones in the beam are added up with it. A table of slots finds a node by the one before and its label.
+//     block   whole warps, as many as the candidates of a frame are worth
+//     shared  a number
+// and takes one `Arguments`. A block takes a sample frame by frame. Every prefix of the beam stays or goes on by a
+// label: all warps write the scores of these candidates, and of each run of kRun labels behind a prefix the best. The
+// first warp picks the best `width` candidates one after the other, the largest score first and the lowest candidate
+// among equals, as a stable sort does it: lanes search the best of the runs, and then the run that has it. Prefixes are
+// nodes of a trie, the node of rank r after frame t being 1 + t * width + r unless there is one: a prefix that comes
+// back after it was dropped must be known again, since longer ones in the beam are added up with it. A table of slots
+// finds a node by the one before and its label.
 //
-// Why it is safe: what belongs to prefix w, to rank w and to class w is written and read by lane w % 32; where a lane
-// needs what others have written, or writes what they have read, a __syncwarp stands between (lane 0 alone reads the
-// beam that a sample leaves, and it begins the next). Lanes that look for slots
-// at the same time look for different nodes, so whoever comes first, each finds its own. Numbers of nodes are names:
-// no result depends on the slots.
+// Why it is safe: where a thread needs what others have written, or writes what they have read, a barrier stands
+// between; while the first warp picks, entry k of what it searches is its lane k % 32's alone. It is the first warp,
+// too, that reads the beam a sample leaves, and its first lane begins the next. Threads that look for slots at the same
+// time look for different nodes, so whoever comes first, each finds its own. Numbers of nodes are names: no result
+// depends on the slots.
 //
 // Scores are float64, as on the CPU.
 #include "sdtwkit/device.h"
 
 namespace sdtw {
+
+constexpr Index kRun = 256;
 
 // One line a field: the launch code reads the layout here. Every field takes 8 bytes.
 template <class T> struct Arguments {
@@ -34,7 +37,8 @@ template <class T> struct Arguments {
   const T* log_probs;      // IN  (samples, frames, classes)
   const Index* frames_of;  // IN  (samples,) or null: all have `frames`
   double* longer;          // WORK (gridDim, width, classes) scores of the prefixes that go on
-  double* scores;          // WORK (gridDim, 10, width) see Beam
+  double* best;            // WORK (gridDim, width, runs) the best score of each run
+  double* scores;          // WORK (gridDim, 9, width) see Beam
   Index* prefixes;         // WORK (gridDim, 3, width)
   Index* trie;             // WORK (gridDim, 3, frames * width + 1) of each node the one before, the label, the place
   Index* table;            // WORK (gridDim, 2^bits) nodes, 0 where there is none
@@ -53,47 +57,55 @@ SDTW_DEVICE double log_add(double a, double b) {
 template <class T> class Beam {
  public:
   SDTW_DEVICE Beam(const Arguments<T>& arguments, Index sample)
-      : a(arguments), b(sample), K(arguments.classes), width(arguments.width),
+      : a(arguments), b(sample), K(arguments.classes), runs((arguments.classes + kRun - 1) / kRun),
+        width(arguments.width),
         length(arguments.frames_of ? arguments.frames_of[sample] : arguments.frames) {
     const Index room = Index(blockIdx.x), nodes = a.frames * width + 1;
     longer = a.longer + room * width * K;
-    double* const scores = a.scores + room * 10 * width;
+    best = a.best + room * width * runs;
+    double* const scores = a.scores + room * 9 * width;
     double** const of[] = {&in_blank, &in_label, &next_blank, &next_label, &total,
-                           &stay_blank, &stay_label, &stay, &best, &picked};
-    for (int k = 0; k < 10; ++k) *of[k] = scores + k * width;
+                           &stay_blank, &stay_label, &stay, &picked};
+    for (int k = 0; k < 9; ++k) *of[k] = scores + k * width;
     node = a.prefixes + room * 3 * width, next_node = node + width, chosen = next_node + width;
     parent = a.trie + room * 3 * nodes, label = parent + nodes, place = label + nodes;
     table = a.table + (room << a.bits);
   }
 
   SDTW_DEVICE void run() {
+    SDTW_SHARED(Index, ranks, 1);  // how many candidates were picked
     begin();
     bool strange = false;
     for (Index t = 0; t < length && size > 0 && !strange; ++t) {
       row = a.log_probs + (b * a.frames + t) * K;
       stay_all();
-      __syncwarp();
+      block_barrier();
       strange = go_on_all();
-      __syncwarp();
+      block_barrier();
       add_up();
-      __syncwarp();
-      for (Index w = 0; w < size; ++w) find_best(w);
-      strange = any_lane(strange);
-      advance(t, pick());
-      __syncwarp();
+      block_barrier();
+      for (Index run = warp_of_thread(); run < size * runs; run += warps_of_block()) find_best(run);
+      strange = any_thread(strange);  // a barrier, too
+      if (warp_of_thread() == 0) {
+        const Index picks = pick();
+        if (threadIdx.x == 0) ranks[0] = picks;
+      }
+      block_barrier();
+      advance(t, ranks[0]);
+      block_barrier();
     }
-    finish(strange);
+    if (warp_of_thread() == 0) finish(strange);
   }
 
  private:
   const Arguments<T>& a;
-  const Index b, K, width, length;
+  const Index b, K, runs, width, length;
   Index size = 1;  // prefixes in the beam
   const T* row = nullptr;  // log-probabilities of the frame
-  double* longer;
+  double *longer, *best;
   // Of each prefix: log-probabilities of ending in a blank, in its label, in either; those of staying, and their
-  // score; its best continuation. Of each rank: the score that was picked.
-  double *in_blank, *in_label, *next_blank, *next_label, *total, *stay_blank, *stay_label, *stay, *best, *picked;
+  // score. Of each rank: the score that was picked.
+  double *in_blank, *in_label, *next_blank, *next_label, *total, *stay_blank, *stay_label, *stay, *picked;
   Index *node, *next_node, *chosen;  // of each prefix; of each rank; the candidate that was picked
   Index *parent, *label, *place, *table;
 
@@ -102,15 +114,15 @@ template <class T> class Beam {
 
   // The empty prefix is in the beam, no other is known.
   SDTW_DEVICE void begin() {
-    for (Index s = lane_of_thread(); s < Index(1) << a.bits; s += kWarp) table[s] = 0;
-    if (lane_of_thread() == 0) {
+    for (Index s = threadIdx.x; s < Index(1) << a.bits; s += blockDim.x) table[s] = 0;
+    if (threadIdx.x == 0) {
       node[0] = 0, in_blank[0] = 0, in_label[0] = never();
       parent[0] = label[0] = -1;
     }
   }
 
   SDTW_DEVICE void stay_all() {
-    for (Index w = lane_of_thread(); w < size; w += kWarp) {
+    for (Index w = threadIdx.x; w < size; w += blockDim.x) {
       const Index last = label[node[w]];
       total[w] = log_add(in_blank[w], in_label[w]);
       stay_blank[w] = total[w] + log_prob(a.blank);
@@ -119,13 +131,13 @@ template <class T> class Beam {
     }
   }
 
-  // Every prefix goes on by every label, by its last one only after a blank. Returns whether a number of the lane is
-  // none.
+  // Every prefix goes on by every label, by its last one only after a blank. Returns whether a number that the thread
+  // has met is none.
   SDTW_DEVICE bool go_on_all() {
     bool strange = false;
-    for (Index w = 0; w < size; ++w) {
-      const Index last = label[node[w]];
-      for (Index k = lane_of_thread(); k < K; k += kWarp) {
+    for (Index run = warp_of_thread(); run < size * runs; run += warps_of_block()) {
+      const Index w = run / runs, last = label[node[w]], end = end_of(run);
+      for (Index k = run % runs * kRun + lane_of_thread(); k < end; k += kWarp) {
         const double x = log_prob(k);
         strange |= !(x < Real<double>::infinity());
         longer[w * K + k] = k == a.blank ? never() : (k == last ? in_blank[w] : total[w]) + x;
@@ -136,7 +148,7 @@ template <class T> class Beam {
 
   // A longer prefix that is in the beam already is the same sequence: their paths are added up.
   SDTW_DEVICE void add_up() {
-    for (Index w = lane_of_thread(); w < size; w += kWarp) {
+    for (Index w = threadIdx.x; w < size; w += blockDim.x) {
       const Index shorter = node[w] > 0 ? parent[node[w]] : -1, v = shorter >= 0 ? place[shorter] : -1;
       if (v >= 0 && v < size && node[v] == shorter) {
         double& same = longer[v * K + label[node[w]]];
@@ -147,11 +159,17 @@ template <class T> class Beam {
     }
   }
 
-  SDTW_DEVICE void find_best(Index w) {
+  // Run r has the labels [r % runs * kRun, end_of(r)) behind prefix r / runs.
+  SDTW_DEVICE Index end_of(Index run) const { return min2(K, (run % runs + 1) * kRun); }
+  SDTW_DEVICE double* scores_of(Index run) const { return longer + run / runs * K + run % runs * kRun; }
+  SDTW_DEVICE Index size_of(Index run) const { return end_of(run) - run % runs * kRun; }
+
+  SDTW_DEVICE void find_best(Index run) {
+    const double* const scores = scores_of(run);
     double high = never();
-    for (Index k = lane_of_thread(); k < K; k += kWarp) high = max2(longer[w * K + k], high);
+    for (Index k = lane_of_thread(); k < size_of(run); k += kWarp) high = max2(scores[k], high);
     high = over_lanes(high, Largest());
-    if (lane_of_thread() == w % kWarp) best[w] = high;
+    if (lane_of_thread() == run % kWarp) best[run] = high;
   }
 
   // The first of n numbers that is x; n if there is none.
@@ -162,22 +180,23 @@ template <class T> class Beam {
     return over_lanes(found, Least());
   }
 
-  // OUT chosen, picked: the best candidates, w for a prefix that stays, size + w * K + k for one that goes on by k.
-  // Returns how many there are.
+  // By the first warp. OUT chosen, picked: the best candidates, w for a prefix that stays, size + w * K + k for one that
+  // goes on by k. Returns how many there are.
   SDTW_DEVICE Index pick() {
     for (Index r = 0; r < width; ++r) {
       double high = never();
-      for (Index w = lane_of_thread(); w < size; w += kWarp) high = max2(max2(stay[w], best[w]), high);
+      for (Index w = lane_of_thread(); w < size; w += kWarp) high = max2(stay[w], high);
+      for (Index run = lane_of_thread(); run < size * runs; run += kWarp) high = max2(best[run], high);
       high = over_lanes(high, Largest());
       if (!(high > never())) return r;
       Index candidate = find(stay, size, high);
       if (candidate < size) {
         if (lane_of_thread() == candidate % kWarp) stay[candidate] = never();
       } else {
-        const Index w = find(best, size, high), k = find(longer + w * K, K, high);
-        if (lane_of_thread() == k % kWarp) longer[w * K + k] = never();
-        find_best(w);
-        candidate = size + w * K + k;
+        const Index run = find(best, size * runs, high), k = find(scores_of(run), size_of(run), high);
+        if (lane_of_thread() == k % kWarp) scores_of(run)[k] = never();
+        find_best(run);
+        candidate = size + run / runs * K + run % runs * kRun + k;
       }
       if (lane_of_thread() == r % kWarp) chosen[r] = candidate, picked[r] = high;
     }
@@ -186,7 +205,7 @@ template <class T> class Beam {
 
   // The candidates become the beam.
   SDTW_DEVICE void advance(Index t, Index ranks) {
-    for (Index r = lane_of_thread(); r < ranks; r += kWarp) {
+    for (Index r = threadIdx.x; r < ranks; r += blockDim.x) {
       const Index c = chosen[r], v = c - size;
       if (v < 0) next_node[r] = node[c], next_blank[r] = stay_blank[c], next_label[r] = stay_label[c];
       else next_node[r] = child(node[v / K], v % K, t, r), next_blank[r] = never(), next_label[r] = picked[r];
@@ -213,7 +232,7 @@ template <class T> class Beam {
     return fresh;
   }
 
-  // OUT value, labels, count.
+  // By the first warp. OUT value, labels, count.
   SDTW_DEVICE void finish(bool strange) {
     double high = never();
     for (Index w = lane_of_thread(); w < size; w += kWarp)
@@ -229,7 +248,7 @@ template <class T> class Beam {
   }
 };
 
-// grid (any), block (one warp). IN log_probs; WORK as many rooms as blocks; OUT value, labels, count.
+// grid (any), block (whole warps). IN log_probs; WORK as many rooms as blocks; OUT value, labels, count.
 template <class T> SDTW_DEVICE void beams(const Arguments<T>& a) {
   for (Index b = blockIdx.x; b < a.samples; b += gridDim.x) Beam<T>(a, b).run();
 }
