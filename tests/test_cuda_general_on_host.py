@@ -158,6 +158,12 @@ def test_extremes(cupy, rng, dtype, regularizer, gamma):
         assert np.isfinite(product.get()).all()
 
 
+@pytest.mark.parametrize("options", STEPS.values(), ids=STEPS)
+def test_ties_go_the_same_way(cupy, options):
+    C, dp = np.zeros((2, 40, 37)), AlignmentDP(regularizer=None, **options)
+    alike(dp.value_and_grad(cupy.asarray(C)), dp.value_and_grad(C), np.float64)
+
+
 def test_no_admissible_path(cupy):
     C = np.zeros((2, 4, 4))
     C[0, :2] = np.inf

@@ -200,6 +200,14 @@ def test_the_same_bits_every_time(rng):
             assert_array_equal(array.get(), expected)
 
 
+def test_the_same_bits_of_other_steps_every_time(rng):
+    C, dp = cupy.asarray(rng.normal(size=(300, 60, 300))), AlignmentDP(0.1, **STEPS["knight"])
+    first = [array.get() for array in (*dp.value_and_grad(C), *dp.parameter_grads(C))]
+    for _ in range(10):
+        for array, expected in zip((*dp.value_and_grad(C), *dp.parameter_grads(C)), first, strict=True):
+            assert_array_equal(array.get(), expected)
+
+
 def test_work_is_ordered_by_the_current_stream(rng):
     """What is computed before a call on the same stream is what the call sees, and nothing else has to wait."""
     C = rng.random((64, 200, 200))

@@ -55,9 +55,8 @@ def libraries():
 class Request:
     """One alignment problem, any number of pairs, on one device; as `_kernels.alignment.Request`.
 
-    Other steps than the usual three, and paths, are in general.py.
     Series, costs and outputs are C-contiguous CuPy arrays; lengths, starts, indices and masks may also be NumPy's, and
-    are then sent to the device.
+    are then sent to the device. Other steps than the usual three, and drawn paths, are in general.py.
     """
 
     def __init__(
