@@ -79,7 +79,9 @@ class Problem:
             steps = np.array([rules.steps[s] for s in order], dtype=np.int64)
             request.general_steps(steps, np.array([rules.step_weights[s] for s in order]))
             if rules.graph is not None:
-                by_step = [None if a is None else np.ascontiguousarray(a[..., order]) for a in rules.graph[:2]]
+                by_step = [
+                    a if a is None else _arrays.namespace(a).ascontiguousarray(a[..., order]) for a in rules.graph[:2]
+                ]
                 request.graph(*by_step, *rules.graph[2:])
         if self.x is not None:
             cost, parameter = self.fused
@@ -393,7 +395,9 @@ def _solve(problem, n_jobs, want):
         with (problem.given if problem.x is None else problem.x.data).device:  # for results and kernels
             return _solve_by(engine, problem, n_jobs, want)
     if "cupy" in sys.modules:
-        for name, array in (("window", problem.recursion.mask), ("prior", problem.given)):
+        rules = problem.recursion
+        graph = zip(_options.GRAPH_NAMES, rules.graph or (), strict=False)
+        for name, array in (("window", rules.mask), ("prior", problem.given), *graph):
             if _arrays.on_device(array):
                 raise _words.mixed_devices(name, True)
     return _solve_by(_kernels, problem, n_jobs, want)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
-from ._arrays import namespace, on_device, to_ndarray
+from ._arrays import device_of, namespace, on_device, to_ndarray
 from ._typing import Mask
 from ._words import check_count, check_integer, check_positive, check_real, entries, wrong_choice
 
@@ -19,10 +19,14 @@ UNIT_WEIGHTS = (1.0, 1.0, 1.0)
 WIDEST = 2**30  # a wider band restricts nothing, and radius + |n - m| must not overflow 32 bits in a kernel
 
 _OPEN_BITS = {False: 0, "y": 1, "x": 2, True: 3}
+GRAPH_NAMES = ("step_mask", "step_weights", "open_begin", "open_end", "begin_weights", "end_weights")
 
 
 class Graph(NamedTuple):
-    """What differs from cell to cell: arrays (1 or B, n, m), with an axis of steps where so named; None: nothing."""
+    """What differs from cell to cell: arrays (1 or B, n, m), with an axis of steps where so named; None: nothing.
+
+    Users know them by GRAPH_NAMES. On a device nobody looks whether weights are finite and >= 0.
+    """
 
     step_mask: ndarray | None = None  # bool (.., S), True where a step may arrive
     cell_weights: ndarray | None = None  # float64 (.., S), of arriving by a step; step_weights are ones then
@@ -119,17 +123,18 @@ def _check_step_array(value, S, name, dtype):
 
 
 def _check_table(value, name, dtype, ndim, shapes):
-    """-> C-contiguous (1 or B, n, m, ...), bool, or float64 finite and >= 0; None for None."""
+    """-> C-contiguous (1 or B, n, m, ...), bool, or float64 finite and >= 0, where it lies; None for None."""
     if value is None:
         return None
-    table = to_ndarray(value, name)
+    table = value if on_device(value) else to_ndarray(value, name)
     kind = "True and False" if dtype is bool else "finite numbers >= 0"
     if table.ndim not in (ndim, ndim + 1) or 0 in table.shape:
         raise ValueError(f"{name} has shape {table.shape}; expected {kind} of shape {shapes}")
     if (table.dtype == bool) != (dtype is bool) or table.dtype.kind not in "biuf":
         raise TypeError(f"{name} is an array of dtype {table.dtype}; expected {kind}")
-    table = np.ascontiguousarray(table[None] if table.ndim == ndim else table, dtype)
-    if dtype is not bool and not ((table >= 0) & (table < np.inf)).all():
+    with device_of(table):
+        table = namespace(table).ascontiguousarray(table[None] if table.ndim == ndim else table, dtype)
+    if not on_device(table) and dtype is not bool and not ((table >= 0) & (table < np.inf)).all():
         raise ValueError(f"{name} holds {table.min()} to {table.max()}; expected {kind}")
     return table
 
@@ -211,8 +216,7 @@ def check_mask(recursion, B, n, m):
 def check_shapes(recursion, B, n, m):
     """Refuse arrays of a recursion that were made for other matrices than B of shape (n, m)."""
     check_mask(recursion, B, n, m)
-    names = ("step_mask", "step_weights", "open_begin", "open_end", "begin_weights", "end_weights")
-    for name, table in zip(names, recursion.graph or (), strict=False):
+    for name, table in zip(GRAPH_NAMES, recursion.graph or (), strict=False):
         if table is not None and (table.shape[1:3] != (n, m) or len(table) not in (1, B)):
             came = table.shape[len(table) == 1 :]
             raise ValueError(f"{name} has shape {came}; expected it to begin with {(n, m)} or {(B, n, m)}")

@@ -80,6 +80,15 @@ def test_graphs(cupy, host, rng, dtype, regularizer):
         check_parameters(cupy, rng, dtype, {**options, "regularizer": regularizer}, shape)
 
 
+def test_tables_of_the_host_and_of_the_device(cupy, rng):
+    C, graph = rng.normal(size=(3, 9, 8)), random_graph(rng, 3, 9, 8)
+    there = {name: table if name == "steps" else cupy.asarray(table) for name, table in graph.items()}
+    for method in ("value_and_grad", "parameter_grads"):
+        expected = getattr(AlignmentDP(**graph), method)(C)
+        for tables in (graph, there):
+            alike(getattr(AlignmentDP(**tables), method)(cupy.asarray(C)), expected, np.float64)
+
+
 @pytest.mark.parametrize("options", [OPTIONS["everything"], *STEPS.values()], ids=["usual", *STEPS])
 @pytest.mark.parametrize("regularizer", REGULARIZERS, ids=str)
 def test_gradients_of_parameters(cupy, host, rng, regularizer, options):
@@ -220,9 +229,26 @@ def test_a_length_out_of_range_makes_the_value_nan(cupy, rng):
     assert [[len(path) > 0 for path in paths] for paths in drawn] == [[True] * 2, *[[False] * 2] * 3]
 
 
-def test_weights_of_cells_stay_on_the_host(cupy):
-    with pytest.raises(TypeError, match="taking step_mask from a device is not available for CuPy arrays"):
-        AlignmentDP(step_mask=cupy.asarray(np.ones((3, 3, 3), bool)))
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("name", ["step_weights", "begin_weights", "end_weights"])
+def test_a_weight_that_is_none_makes_the_value_nan(cupy, rng, name, bad):
+    C, graph = rng.random((3, 5, 6)), random_graph(rng, 3, 5, 6)
+    graph[name] = np.stack([graph[name]] * 3) if len(graph[name]) != 3 else graph[name].copy()
+    expected = AlignmentDP(**graph).value(C)
+    graph[name][1, 2, 3] = bad
+    value = AlignmentDP(**{**graph, name: cupy.asarray(graph[name])}).value(cupy.asarray(C))
+    assert np.isnan(value.get()[1])
+    close(value[[0, 2]], expected[[0, 2]], np.float64)
+
+
+@pytest.mark.parametrize(
+    "name", ["step_mask", "step_weights", "open_begin", "open_end", "begin_weights", "end_weights"]
+)
+def test_tables_of_a_device_are_for_costs_there(cupy, rng, name):
+    graph = random_graph(rng, 3, 5, 6)
+    dp = AlignmentDP(**{**graph, name: cupy.asarray(graph[name])})
+    with pytest.raises(TypeError, match=f"{name} is a CuPy array, the arrays it belongs to are not"):
+        dp.value(np.ones((3, 5, 6)))
 
 
 # ---- the same bits

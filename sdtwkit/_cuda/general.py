@@ -5,7 +5,7 @@ import numpy as np
 from .kernels import WARP, KernelFile, most_blocks, placed
 
 _DONE = 0
-_MOST_THREADS = 256
+_MOST_THREADS = 192  # 256 would leave too few registers to two blocks
 _MEMORY = 2**30  # bytes of tables, unless those of one pair take more
 FILE = KernelFile("general.cu", threads=_MOST_THREADS, blocks=2)
 

@@ -56,8 +56,9 @@ class AlignmentDP:
 
     CuPy arrays are computed on their device and on the current stream, and give CuPy arrays. What would be an error is
     then a value of NaN, since nothing waits for the device to see it: NaN or -inf among the costs of a pair, a length
-    on the device that is out of range. `decode` and `sample` wait, to tell how long the paths are. Arrays of weights,
-    transitions and sets are NumPy's there, too; a window may be either's.
+    on the device that is out of range. `decode` and `sample` wait, to tell how long the paths are. Windows, weights,
+    transitions and sets may lie on the device or on the host; a weight there that is negative or not finite makes the
+    value NaN.
 
     References
     ----------

@@ -120,14 +120,25 @@ template <class T> struct General {
     for (Index i = max2(diagonal - (g.m - 1), Index(0)) + threadIdx.x; i <= last; i += blockDim.x) body(i, diagonal - i);
   }
 
-  // Returns whether a cost is NaN or -inf: then so is the value.
+  // Whether a number of a cell is none: a cost NaN or -inf, a weight not finite or < 0.
+  SDTW_DEVICE bool is_wrong(Index p) const {
+    const double infinity = Real<double>::infinity();
+    const auto is_weight = [&](double w) { return w >= 0 && w < infinity; };
+    bool wrong = !(double(g.given[p]) > -infinity);
+    for (Index s = 0; g.cell_weights && s < g.steps; ++s) wrong |= !is_weight(g.cell_weights[p * g.steps + s]);
+    if (g.begin_weights) wrong |= !is_weight(g.begin_weights[p]);
+    if (g.end_weights) wrong |= !is_weight(g.end_weights[p]);
+    return wrong;
+  }
+
+  // Returns whether a number is none: then so is the value.
   SDTW_DEVICE bool forward() const {
     bool wrong = false;
     for (Index diagonal = 0; diagonal < diagonals(); ++diagonal) {
       each_cell(diagonal, [&](Index i, Index j) {
         const Index p = g.at(i, j);
         double* const share = q ? candidates_at(q, p) : own;
-        wrong |= !(double(g.given[p]) > -Real<double>::infinity());
+        wrong |= is_wrong(p);
         V[p] = g.forward(i, j, V, share);
         if (g.direction) moved_V[p] = g.tangent(i, j, moved_V, share, candidates_at(moved_q, p));
       });
