@@ -105,9 +105,14 @@ def test_wav_files_of_every_format(dtype, tmp_path):
 
 
 def test_what_is_no_wav_file(tmp_path):
+    from scipy.io import wavfile
+
     (tmp_path / "a.wav").write_bytes(b"RIFF but not really")
     with pytest.raises(ValueError, match=r"a.wav is not a readable WAV file"):
         read_wav(tmp_path / "a.wav")
+    wavfile.write(tmp_path / "empty.wav", 8000, np.zeros(0, np.int16))
+    with pytest.raises(ValueError, match=r"empty.wav has no samples"):
+        read_wav(tmp_path / "empty.wav")
     with pytest.raises(OSError, match="No such file"):
         read_wav(tmp_path / "none.wav")
 

@@ -215,7 +215,17 @@ def test_precisions(rng):
         single = soft_dtw_loss(np.float32(x), np.float32(y))
         assert single.dtype == jnp.float32
         assert soft_dtw_loss(jnp.asarray(x, jnp.bfloat16), jnp.asarray(y, jnp.bfloat16)).dtype == jnp.float32
+        half = jax.nn.log_softmax(jnp.asarray(x, jnp.bfloat16))
+        loss = ctc_loss(half, jnp.ones((len(x), 2), int))
+        assert loss.dtype == jnp.float32
+        assert loss == ctc_loss(half.astype(jnp.float32), jnp.ones((len(x), 2), int))
     assert_allclose(single, soft_dtw_loss(x, y), rtol=1e-5)
+
+
+def test_series_of_one_channel_need_no_axis_for_it(rng):
+    x, y = rng.normal(size=6), rng.normal(size=5)
+    assert soft_dtw_loss(x, y) == soft_dtw_loss(x[None, :, None], y[None, :, None])
+    assert_allclose(soft_dtw_loss(x, y), sdtwkit.soft_dtw(x, y), rtol=1e-12)
 
 
 def test_ctc(rng):

@@ -21,6 +21,8 @@ LENGTHS = {"x_lengths": [5, 3], "y_lengths": [4, 2]}
 
 torch = pytest.importorskip("torch", reason="sdtwkit.torch adapts to it")
 if torch:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
     from sdtwkit.torch import ChainMarginals, CTCLoss, DecDTW, SoftAlignment, SoftDTWLoss
 
 
@@ -442,7 +444,34 @@ def test_modules_move_their_tensors_and_learn_their_parameters(rng):
     loss(x, y).backward()
     assert loss.gamma.grad < 0
     assert_allclose(prior.grad.numpy(), SoftAlignment()(x, y).mean(0).detach().numpy(), atol=1e-12)
-    assert "cost='sqeuclidean'" in repr(loss)
+
+
+@pytest.mark.parametrize(
+    ("module", "shown"),
+    [
+        (SoftDTWLoss, "SoftDTWLoss(gamma=1.0, cost='sqeuclidean', regularizer='entropy')"),
+        (SoftAlignment, "SoftAlignment(gamma=1.0, cost='sqeuclidean', regularizer='entropy')"),
+        (CTCLoss, "CTCLoss(blank=0, reduction='mean')"),
+        (DecDTW, "DecDTW(reg=0.1)"),
+        (ChainMarginals, "ChainMarginals(gamma=1.0, regularizer='entropy')"),
+    ],
+)
+def test_modules_show_their_options(module, shown):
+    assert repr(module()) == shown
+
+
+def test_integers_are_numbers(rng):
+    x, y = (torch.from_numpy(rng.integers(0, 9, size=(2, n, 3))) for n in (6, 5))
+    loss = SoftDTWLoss()(x, y)
+    assert loss.dtype == torch.float64
+    assert loss == SoftDTWLoss()(x.double(), y.double())
+
+
+def test_tensors_out_of_reach_are_refused():
+    with FakeTensorMode():  # of a device that this machine need not have
+        x = torch.empty(5, 2, device="mps")
+    with pytest.raises(NotImplementedError, match="x is on mps:0; expected a tensor on the CPU or a CUDA device"):
+        SoftDTWLoss()(x, x)
 
 
 # ---- CTC
