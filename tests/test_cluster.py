@@ -60,6 +60,8 @@ def test_each_series_belongs_to_its_nearest_center(divergence, rng):
     assert_array_equal(kmeans.predict(X), kmeans.labels_)
     assert_allclose(kmeans.inertia_, weights @ D.min(axis=1), rtol=1e-9)
     assert_allclose(kmeans.score(X, sample_weight=weights), -kmeans.inertia_, rtol=1e-9)
+    labels = kmeans.labels_.copy()
+    assert_array_equal(kmeans.fit_predict(X, sample_weight=weights), labels)
 
 
 def test_waves_are_told_apart(divergence, rng):

@@ -365,3 +365,7 @@ def test_it_equals_torch(rng):
         # softmax: g - p sum g
         ours = gradient - normalised.detach().exp().numpy() * gradient.sum(axis=2, keepdims=True)
         assert_allclose(ours[feasible], at_logits.numpy()[feasible], atol=1e-12)
+
+
+def test_it_shows_its_options():
+    assert repr(CTC(blank=2)) == "CTC(blank=2)"

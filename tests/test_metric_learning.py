@@ -17,7 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from sdtwkit import metric_learning, soft_dtw_divergence
 from sdtwkit._arrays import as_collection
-from sdtwkit.metric_learning import MahalanobisSoftDTW, coupled_gru_loss_and_grad, evaluation
+from sdtwkit.metric_learning import MahalanobisSoftDTW, _learner, coupled_gru_loss_and_grad, evaluation
 from sdtwkit.metric_learning._gru_distances import embeddings, last_distances
 from sdtwkit.metric_learning._mahalanobis import linear_loss_and_grad
 from sdtwkit.metric_learning._network import Network
@@ -166,6 +166,17 @@ def test_the_order_of_series_cannot_matter(learner):
     D = learner.fit_labels(X, y).pairwise_distances(X)
     order = np.random.default_rng(0).permutation(len(X))
     assert_allclose(learner.pairwise_distances([X[k] for k in order]), D[np.ix_(order, order)], rtol=1e-9, atol=1e-12)
+
+
+def test_no_more_pairs_than_needed_set_the_threshold(learner, monkeypatch):
+    X, y = collection()
+    seen = []
+    monkeypatch.setattr(_learner, "_CALIBRATION_PAIRS", 7)
+    monkeypatch.setattr(_learner, "best_threshold", lambda *given: seen.append(given) or best_threshold(*given))
+    learner.fit(*all_pairs(y), X)
+    ((distances, same, _),) = seen
+    assert len(distances) == len(same) == 7
+    assert learner.threshold_ == best_threshold(distances, same, "accuracy")
 
 
 def test_every_form_of_a_collection_says_the_same(learner):
@@ -603,6 +614,14 @@ def test_transversal_exponent_is_the_growth_of_a_small_difference(coupling):
         growth += np.log(np.linalg.norm(e))
         e /= np.linalg.norm(e)
     assert transversal_exponent(p, x, coupling, kappa) == pytest.approx(growth / 40, abs=1e-5)
+
+
+@pytest.mark.parametrize(("update", "exponent"), [(-1e4, -np.inf), (1e4, 0.0)])
+def test_a_difference_dies_where_nothing_of_the_state_is_kept(update, exponent):
+    p = random_parameters(np.random.default_rng(0), 2, 4)
+    p["U"] = np.zeros_like(p["U"])
+    p["bi"][4:8] = update  # the rows of the gate that keeps the state
+    assert transversal_exponent(p, np.ones((5, 2)), "none", 0.0) == exponent
 
 
 def test_strong_coupling_synchronises():

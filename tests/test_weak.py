@@ -345,3 +345,11 @@ def test_step_weight_presets_do_what_they_say(rng):
     assert AlignmentDP(regularizer=None, step_weights=weak.STEP_WEIGHTS["staying"]).value(tall) == pytest.approx(
         1 + 2 * 1.0 + 27 * 0.1
     )
+
+
+def test_an_adaptive_schedule_shows_where_it_is():
+    schedule = AdaptiveSchedule(8.0, 1.0, factor=0.5, patience=1)
+    assert repr(schedule) == "AdaptiveSchedule(8.0, 1.0, value=8.0)"
+    for _ in range(2):
+        schedule.update(1.0)
+    assert repr(schedule) == "AdaptiveSchedule(8.0, 1.0, value=4.0)"

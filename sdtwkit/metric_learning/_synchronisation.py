@@ -67,7 +67,7 @@ def difference_after(p, x, s, c, e, coupling, kappa):
     r_rows, z_rows, n_rows = (slice(k * H, (k + 1) * H) for k in range(3))
     U = p["U"]
     a, b = p["W"] @ x + p["bi"], U @ s + p["bh"]
-    r, z = 1 / (1 + np.exp(-(a + b)[: 2 * H])).reshape(2, H)
+    r, z = (0.5 + 0.5 * np.tanh(0.5 * (a + b)[: 2 * H])).reshape(2, H)  # the logistic function; exp would overflow
     n = np.tanh(a[n_rows] + r * b[n_rows])
     pull = 2 * kappa * c * e if coupling != "none" else np.zeros(H)
     moved = e - pull if coupling == "pre" else e
