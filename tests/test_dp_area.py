@@ -98,3 +98,8 @@ def test_forms_and_dtypes(rng):
 def test_what_is_no_alignment(E, Y, message):
     with pytest.raises(ValueError, match=message):
         area_loss(E, Y)
+
+
+def test_what_is_no_recursion():
+    with pytest.raises(TypeError, match=r"dp is 1.0, of type float; expected an AlignmentDP"):
+        expected_area_loss(1.0, np.zeros((3, 3)), np.eye(3))

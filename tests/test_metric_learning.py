@@ -624,6 +624,14 @@ def test_a_difference_dies_where_nothing_of_the_state_is_kept(update, exponent):
     assert transversal_exponent(p, np.ones((5, 2)), "none", 0.0) == exponent
 
 
+def test_arguments_of_one_learner_alone():
+    X, y = collection()
+    with pytest.raises(TypeError, match="window is a mask; expected None or an integer >= 0"):
+        MahalanobisSoftDTW(window=np.ones((9, 9), bool)).fit_labels(X, y)
+    with pytest.raises(ValueError, match=r"x and y have d = 1, SiameseGRU was fitted to series with d = 2"):
+        make("SiameseGRU").fit_labels(X, y).trajectories(X[0][:, :1], X[1][:, :1])
+
+
 def test_strong_coupling_synchronises():
     rng = np.random.default_rng(0)
     p = random_parameters(rng, 2, 4, scale=1.5) | {"bc": np.full(4, 3.0)}

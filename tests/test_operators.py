@@ -216,3 +216,19 @@ def test_inputs_stay_as_they_are(regularizer, rng):
     x.flags.writeable = z.flags.writeable = False
     smooth_max(x[::2], 1.0, regularizer)
     smooth_max_hvp(x[::2], z[::2], 1.0, regularizer)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: smooth_max([]), r"x has shape \(0,\); expected \(n,\), n >= 1"),
+        (lambda: smooth_min(np.zeros((2, 2))), r"x has shape \(2, 2\); expected \(n,\), n >= 1"),
+        (lambda: smooth_max([1.0, np.inf]), "x holds inf at index 1; expected finite numbers or -inf"),
+        (lambda: smooth_min([-np.inf, 1.0]), r"x holds -inf at index 0; expected finite numbers or \+inf"),
+        (lambda: smooth_max_hvp([1.0, 2.0], [1.0]), r"direction has shape \(1,\); expected \(2,\)"),
+        (lambda: smooth_min_hvp([1.0, 2.0], [1.0, np.nan]), "direction holds NaN at index 1; expected finite numbers"),
+    ],
+)
+def test_wrong_vectors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -334,6 +334,27 @@ def test_inputs_stay_as_they_are_whatever_their_layout(cost, rng):
         assert_array_equal(y_there, y)
 
 
+@pytest.mark.parametrize(
+    ("prior", "message"),
+    [
+        (np.zeros((2, 2)), r"prior has shape \(2, 2\); expected \(n, m\) = \(5, 4\) or \(B, n, m\) = \(1, 5, 4\)"),
+        (np.where(np.eye(5, 4) > 0, np.nan, 0), "prior holds NaN at row 0, column 0; expected finite costs, or"),
+        (np.full((5, 4), np.inf), "no path is admissible: window, prior and infinite costs"),
+    ],
+    ids=["shape", "nan", "no path"],
+)
+def test_wrong_priors(prior, message):
+    with pytest.raises(ValueError, match=message):
+        soft_dtw(np.zeros((5, 2)), np.ones((4, 2)), prior=prior)
+
+
+def test_numbers_out_of_range_are_told():
+    with pytest.raises(ValueError, match="the costs of a path can exceed the range of float64; rescale the series"):
+        dtw([1e200], [-1e200])
+    with pytest.raises(ValueError, match=r"a result of 4e\+60 does not fit float32; pass float64 arrays"):
+        dtw(np.float32([1e30]), np.float32([-1e30]))
+
+
 def test_no_admissible_path_between_series_is_an_error(rng):
     x, y = pair(rng, 9, 7, 2)
     closed = np.ones((9, 7), bool)
