@@ -192,11 +192,14 @@ template <class Op, class T> SDTW_DEVICE bool serves(const Arguments<T>& a, cons
 
 // ---- costs of a block: tile[k * kPitch + l] is step t0 + k, lane l
 
+template <class Cost, class T> SDTW_DEVICE T finished(T sum) {
+  sum = Cost::finish(sum);
+  return Cost::needs_cost ? T(sqrt(sum)) : sum;
+}
 template <class Cost, class T> SDTW_DEVICE T cost_between(const T* x, const T* y, Index channels, T parameter) {
   T sum = 0;
   for (Index c = 0; c < channels; ++c) sum = Cost::add(sum, x[c], y[c], parameter);
-  sum = Cost::finish(sum);
-  return Cost::needs_cost ? T(sqrt(sum)) : sum;
+  return finished<Cost>(sum);
 }
 template <class T> SDTW_DEVICE Index first_sample(const Index* start, Index series, Index length) {
   return start ? start[series] : series * length;
@@ -230,36 +233,43 @@ struct Cell {
   Index at;
 };
 
-// put(cell, fetch(cell), true) for the admissible cells of a block, put(cell, nothing, false) for the rest of the tile.
-// Neighbouring lanes meet neighbouring columns, so rows are read and written in one go, and kBatch loads are on their
-// way before the first number is needed.
+// For kBatch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell(j), fetched[j], inside[j]) takes
+// them, where cell(j) is one of them and inside[j] tells whether it is admissible. Neighbouring lanes meet neighbouring
+// columns, so rows are read and written in one go, and all loads are on their way before the first number is needed.
+template <class T> constexpr int kBatch = 64 / sizeof(T);
 template <bool Full, class T, class Fetch, class Put>
-SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
-  constexpr int D = kDepth<T>, kRows = kWarp / D, kBatch = 64 / sizeof(T);  // a turn takes kRows rows
+SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
+  constexpr int D = kDepth<T>, kRows = kWarp / D;  // a turn takes kRows rows
   const int k = lane_of_thread() % D, top = lane_of_thread() / D;
   const Index down = a.columns - 1;
 #pragma unroll 1
-  for (int turn = 0; turn < D; turn += kBatch) {
+  for (int turn = 0; turn < D; turn += kBatch<T>) {
     const int first = top + turn * kRows;
     const auto cell = [&](int j) -> Cell {
       const int row = first + j * kRows;
       return {k * kPitch + row, row, k - row, first * down + k + j * (kRows * down)};
     };
-    T fetched[kBatch];
-    bool inside[kBatch];
+    T fetched[kBatch<T>];
+    bool inside[kBatch<T>];
 #pragma unroll
-    for (int j = 0; j < kBatch; ++j) {
-      inside[j] = Full || b.holds(cell(j).row, cell(j).column);
-      fetched[j] = inside[j] ? fetch(cell(j)) : nothing;
-    }
+    for (int j = 0; j < kBatch<T>; ++j) inside[j] = Full || b.holds(cell(j).row, cell(j).column);
+    fetch(cell, inside, fetched);
 #pragma unroll
-    for (int j = 0; j < kBatch; ++j) put(cell(j), fetched[j], inside[j]);
+    for (int j = 0; j < kBatch<T>; ++j) put(cell(j), fetched[j], inside[j]);
   }
 }
 template <class T, class Fetch, class Put>
+SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
+  if (b.full) each_batch<true>(a, b, fetch, put);
+  else each_batch<false>(a, b, fetch, put);
+}
+// put(cell, fetch(cell), true) for the admissible cells of a block, put(cell, nothing, false) for the rest of the tile.
+template <class T, class Fetch, class Put>
 SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
-  if (b.full) each_cell<true>(a, b, nothing, fetch, put);
-  else each_cell<false>(a, b, nothing, fetch, put);
+  each_batch<T>(a, b, [&](auto cell, const bool (&inside)[kBatch<T>], T (&fetched)[kBatch<T>]) {
+#pragma unroll
+    for (int j = 0; j < kBatch<T>; ++j) fetched[j] = inside[j] ? fetch(cell(j)) : nothing;
+  }, put);
 }
 
 // Fills a tile with costs, +inf where there is no cell or it is forbidden, and raises the lane's measure of them. Returns
@@ -272,28 +282,39 @@ SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T
   const T infinity = R::infinity();
   const Index corner = s.row * a.columns + b.corner;
   const T* given = a.given ? a.given + p.id * a.given_stride + corner : nullptr;
-  const T *x = nullptr, *y = nullptr;
-  if constexpr (kFused<Cost>) {
-    x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * a.channels;
-    y = a.y + (first_sample<T>(a.y_start, p.y, a.columns) + b.corner) * a.channels;
-  }
-  const auto fetch = [&](const Cell& cell) -> T {
-    if constexpr (kFused<Cost>) {
-      T c = cost_between<Cost>(x + cell.row * a.channels, y + cell.column * a.channels, a.channels, T(a.cost_parameter));
-      if (!(c < infinity)) measure = R::bits(infinity);  // samples that are not finite, or too far apart
-      return given ? c + given[cell.at] : c;
-    } else {
-      return given[cell.at];
-    }
-  };
   const T limit = a.limit < double(infinity) ? T(a.limit) : infinity;
   typename R::Bits highest = 0;  // of the costs as bits, among which +inf comes last
-  each_cell<T>(a, b, infinity, fetch, [&](const Cell& cell, T c, bool) {
+  const auto put = [&](const Cell& cell, T c, bool) {
     measure = max2(measure, measured(c));
     highest = max2(highest, R::bits(c));
     if (sizeof(T) == 8 && c < infinity) c = min2(max2(c, -limit), limit);  // float32 has no larger ones
     tile[cell.slot] = c;
-  });
+  };
+  if constexpr (kFused<Cost>) {
+    const Index d = a.channels;
+    const T* const x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * d;
+    const T* const y = a.y + (first_sample<T>(a.y_start, p.y, a.columns) + b.corner) * d;
+    each_batch<T>(a, b, [&](auto cell, const bool (&inside)[kBatch<T>], T (&costs)[kBatch<T>]) {
+#pragma unroll
+      for (int j = 0; j < kBatch<T>; ++j) costs[j] = 0;
+#pragma unroll 1  // a loop for each cell would be written out for all of them, and their loads would wait for each other
+      for (Index c = 0; c < d; ++c) {
+#pragma unroll
+        for (int j = 0; j < kBatch<T>; ++j)
+          if (inside[j])
+            costs[j] = Cost::add(costs[j], x[cell(j).row * d + c], y[cell(j).column * d + c], T(a.cost_parameter));
+      }
+#pragma unroll
+      for (int j = 0; j < kBatch<T>; ++j) {
+        T& cost = costs[j];
+        cost = inside[j] ? finished<Cost>(cost) : infinity;
+        if (inside[j] && !(cost < infinity)) measure = R::bits(infinity);  // samples that are none, or too far apart
+        if (inside[j] && given) cost += given[cell(j).at];
+      }
+    }, put);
+  } else {
+    each_cell<T>(a, b, infinity, [&](const Cell& cell) -> T { return given[cell.at]; }, put);
+  }
   if (a.mask) {
     const unsigned char* mask = a.mask + p.id * a.mask_stride + corner;
     each_cell<T>(a, b, T(0), [&](const Cell& cell) { return T(mask[cell.at] != 0); },
