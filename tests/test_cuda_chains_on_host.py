@@ -445,7 +445,7 @@ def test_defects_are_noticed(monkeypatch, tmp_path, text, changed, complaint):
 
 
 CTC_NEEDED = {
-    "needed": [ctc.forward_name("double", True, False), ctc.backward_name("double", False), ctc.gather_name("double")]
+    "needed": [ctc.forward_name("double", False), ctc.backward_name("double", False), ctc.gather_name("double")]
 }
 CTC_LINES = ctc.FILE.text.splitlines()
 CTC_BARRIERS = [k for k, line in enumerate(CTC_LINES) if re.match(r" +(else )?__syncwarp\(\);", line)]

@@ -22,7 +22,7 @@ ENTROPY = "EntropyMin<float>"
 WAITING = {
     "alignment forward": (alignment.FILE, alignment.forward_name(ENTROPY, "Given", False, True)),
     "alignment backward": (alignment.FILE, alignment.backward_name(ENTROPY, "SquaredEuclidean", False, True)),
-    "CTC forward": (ctc.FILE, ctc.forward_name("double", True, True)),
+    "CTC forward": (ctc.FILE, ctc.forward_name("double", True)),
     "CTC backward": (ctc.FILE, ctc.backward_name("double", True)),
 }
 OTHERS = {

@@ -38,12 +38,12 @@ def backward_name(operator, cost, weighted, tangents):
 
 
 def kernel_names(operator, cost):
-    """All kernels of an operator that a request may ask for."""
+    """All kernels of an operator and a cost; what knows no cost is with the given ones."""
     both = (False, True)
     kinds = list(itertools.product(both, both))
-    names = [forward_name(operator, cost, *kind) for kind in kinds]
-    names += [close_name(operator, tangents) for tangents in both]
-    return names + [backward_name(operator, cost, *kind) for kind in kinds]
+    closing = [close_name(operator, tangents) for tangents in both] if cost == "Given" else []
+    forward, backward = ([name(operator, cost, *kind) for kind in kinds] for name in (forward_name, backward_name))
+    return forward + closing + backward
 
 
 def libraries():

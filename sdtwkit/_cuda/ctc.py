@@ -9,8 +9,8 @@ _FRAMES = 16  # of a block of frames; see ctc.cu
 FILE = KernelFile("ctc.cu", threads=WARP, blocks=8)
 
 
-def forward_name(scalar, store, tangents):
-    return f"sdtw::forward<sdtw::{_OPERATORS[scalar][0]}, {flags(store, tangents)}>"
+def forward_name(scalar, tangents):
+    return f"sdtw::forward<sdtw::{_OPERATORS[scalar][0]}, {flags(tangents)}>"
 
 
 def backward_name(scalar, tangents):
@@ -25,8 +25,7 @@ def libraries():
     """All kernels, those of a number format together."""
     return {
         scalar: [
-            *(forward_name(scalar, *kind) for kind in ((False, False), (True, False), (True, True))),
-            *(backward_name(scalar, tangents) for tangents in (False, True)),
+            *(name(scalar, tangents) for name in (forward_name, backward_name) for tangents in (False, True)),
             gather_name(scalar),
         ]
         for scalar in _OPERATORS
@@ -69,7 +68,7 @@ def run(log_probs, targets, frames, lengths, blank, value, gradient=None, direct
         arrays["next"] = cupy.empty((samples, most_targets), np.int64)
     numbers = {"samples": samples, "frames": most_frames, "classes": classes, "targets": most_targets, "blank": blank}
     most = most_blocks(log_probs.device.id)
-    grids = {forward_name(scalar, store, tangents): min(samples * strips, most)}
+    grids = {forward_name(scalar, tangents): min(samples * strips, most)}
     if store:
         grids[backward_name(scalar, tangents)] = min(samples * strips, most)
         grids[gather_name(scalar)] = min(samples * most_frames, most)

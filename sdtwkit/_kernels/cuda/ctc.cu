@@ -34,7 +34,7 @@ template <class T> struct Arguments {
   const T* direction;         // IN  (samples, frames, classes) of the tangent
   Index* counters;            // WORK zero on entry, see `Counters`
   void* edges;                // WORK (samples, strips, frames) nodes: labels of the last rows
-  void* checkpoints;          // WORK (samples, strips, blocks, 2, 32) nodes, for a gradient
+  void* checkpoints;          // WORK (samples, strips, blocks, 2, 32) nodes for `backward`, or null
   T* seed;                    // WORK (samples, 4) shares of the last blank and label, and how they move
   T* sent;                    // WORK (samples, 2, frames) what a strip sends to the one above, and how that moves
   T* visits;                  // WORK (samples, frames, targets) of the labels (of a product: how these move)
@@ -201,7 +201,7 @@ template <class T> SDTW_DEVICE void link(const Arguments<T>& a, const Strip<T>& 
 }
 
 // grid (any), block (32,). IN log_probs, target, direction; WORK edges, checkpoints; OUT value, slope, `seed`, `next`.
-template <class Op, bool Store, bool Tangents> SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
+template <class Op, bool Tangents> SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
   using T = typename Op::Scalar;
   using N = Node<Op, Tangents>;
   SDTW_SHARED(T, tile, (Tangents ? 2 : 1) * kTile);
@@ -226,7 +226,7 @@ template <class Op, bool Store, bool Tangents> SDTW_DEVICE void forward(const Ar
     const Strip<T> s(a, sample, number);
     Index* const progress = counters.progress + sample.id * strips_of(a) + number;
     bool strange = s.wrong;
-    if (Store) link(a, s);
+    if (a.checkpoints) link(a, s);
     Front<Op, Tangents> front;
     front.begin(op, s.k);
 
@@ -241,7 +241,7 @@ template <class Op, bool Store, bool Tangents> SDTW_DEVICE void forward(const Ar
       }
       if (!s.is_first()) await(progress - 1, t0 + count - 1);
       if (lane < count) above[lane] = node_above<N>(a, op, s, t0 + lane);
-      if (Store) {
+      if (a.checkpoints) {
         N* const place = checkpoint<N>(a, s, t0 / kFrames);
         store_node(place, front.label);
         store_node(place + kWarp, front.blank);
