@@ -135,6 +135,15 @@ def test_float32_keeps_four_digits_at_1000(options, rng):
 
 # ---- extremes
 
+
+@pytest.mark.parametrize(("dtype", "cost"), [(np.float32, 2e30), (np.float64, 1e300)])
+def test_gaps_whose_sum_is_infinite_leave_l2_with_the_best_path(dtype, cost):
+    C = np.array([[0, cost], [cost, 0]], dtype)  # over gamma just below the largest number
+    value, gradient = AlignmentDP(1e-8, regularizer="l2").value_and_grad(C)
+    assert value == pytest.approx(1e-8)  # half a gamma for each cell
+    assert_array_equal(gradient, np.eye(2))
+
+
 exponents = st.floats(-12, 12)
 signed = st.builds(lambda sign, e: sign * 10.0**e, st.sampled_from([-1.0, 0.0, 1.0, 1.0]), exponents)
 gammas = st.floats(-8, 8).map(lambda e: 10.0**e)

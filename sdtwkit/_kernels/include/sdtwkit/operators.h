@@ -67,9 +67,10 @@ template <class T> struct SparseMin {
             gu = (u.value - base) * inverse_gamma;
     const T g1 = min2(max2(gl, gu), max2(min2(gl, gu), gd));  // the middle one
     const T g2 = max2(max2(gl, gu), gd);                      // the largest
-    // tau is the threshold of the projection over the one, two or three smallest gaps.
+    // tau is the threshold of the projection over the one, two or three smallest gaps: the middle one counts below 1,
+    // the largest below tau of the other two. (Sums of large gaps may be infinite, and are not taken then.)
     const T two = (T(1) + g1) * T(0.5), three = ((T(1) + g1) + g2) * T(1.0 / 3);
-    const T tau = g2 < three ? three : (g1 < two ? two : T(1));
+    const T tau = g2 < two ? three : (g1 < T(1) ? two : T(1));
     const Three<T> q = {max2(tau - gl, T(0)), max2(tau - gd, T(0)), max2(tau - gu, T(0))};
     const T mean = ((q.left > 0 ? q.left * gl : T(0)) + (q.up > 0 ? q.up * gu : T(0))) +
                    (q.diag > 0 ? q.diag * gd : T(0));
