@@ -351,6 +351,12 @@ inline int __any_sync(unsigned, int x) {
   const auto* numbers = cuda_on_host::meet("__any_sync", x != 0);
   return std::any_of(numbers, numbers + 32, [](std::uint64_t number) { return number != 0; });
 }
+inline unsigned __ballot_sync(unsigned, int x) {
+  const auto* numbers = cuda_on_host::meet("__ballot_sync", x != 0);
+  unsigned bits = 0;
+  for (unsigned l = 0; l < 32; ++l) bits |= unsigned(numbers[l]) << l;
+  return bits;
+}
 inline void __syncthreads() { cuda_on_host::meet_block(false); }
 inline int __syncthreads_or(int x) { return cuda_on_host::meet_block(x != 0); }
 inline void __nanosleep(unsigned) { cuda_on_host::yield(); }

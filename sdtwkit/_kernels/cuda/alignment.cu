@@ -205,57 +205,61 @@ template <class T> SDTW_DEVICE Index first_sample(const Index* start, Index seri
   return start ? start[series] : series * length;
 }
 
-// The steps of a strip from t0 on. Columns count from `corner`, that of lane 0 at the first of them: step k takes lane r
-// to column k - r.
+// The steps of a strip from t0 on. Columns count from `corner`, that of lane 0 at the first of them: step k takes lane
+// r to column k - r.
 template <class T> struct Block {
   Index t0, corner;
-  int count;        // steps that the strip has left, of kDepth
-  int first, last;  // admissible columns of this lane's row
-  bool full;        // all cells of the block are admissible
-  SDTW_DEVICE Block(const Arguments<T>& a, const Strip& s, Index t0) : t0(t0), corner(s.first + t0) {
+  int count;      // steps that the strip has left, of kDepth
+  unsigned rows;  // bit r: at step `lane % kDepth`, lane r is at an admissible cell
+  bool full;      // all lanes are, at all steps
+  SDTW_DEVICE Block(const Arguments<T>& a, const Strip& s, Index t0) : t0(t0), corner(s.first + t0), rows(~0u) {
+    constexpr int D = kDepth<T>;
     const int lane = lane_of_thread();
     const Columns own = admissible_columns(s.row + lane, s.pair.n, s.pair.m, a.radius);
-    count = int(min2(Index(kDepth<T>), s.steps() - t0));
-    first = near(own.first - corner), last = lane < s.rows ? near(own.last - corner) : -2 * kWarp;
-    full = !any_lane(first > -lane || last < kDepth<T> - 1 - lane);
+    count = int(min2(Index(D), s.steps() - t0));
+    const int from = step(own.first - corner + lane, 0), to = step(own.last - corner + lane, -1);
+    full = !any_lane(lane >= s.rows || from > 0 || to < D - 1);
+    for (int k = 0; k < D && !full; ++k) {
+      const unsigned there = lanes_where(lane < s.rows && from <= k && k <= to);
+      if (k == lane % D) rows = there;
+    }
   }
-  // The columns that a block has lie between.
-  SDTW_DEVICE static int near(Index column) { return int(max2(min2(column, Index(2 * kWarp)), Index(-2 * kWarp))); }
-  SDTW_DEVICE bool holds(int row, int column) const {
-    const int low = from_lane(first, row), high = from_lane(last, row);
-    return low <= column && column <= high;
-  }
+  // k, or what is nearest to it from `before` up to 32 more: small numbers, whatever the columns.
+  SDTW_DEVICE static int step(Index k, int before) { return int(max2(min2(k, Index(before + kWarp)), Index(before))); }
 };
 
 // A cell of a block: its place in the tile, and in a table that begins at the row of lane 0 and at `corner`.
 struct Cell {
   int slot, row, column;
   Index at;
+  SDTW_DEVICE Cell below(int rows, Index columns) const {  // at the same step
+    return {slot + rows, row + rows, column - rows, at + rows * (columns - 1)};
+  }
 };
 
-// For kBatch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell(j), fetched[j], inside[j]) takes
-// them, where cell(j) is one of them and inside[j] tells whether it is admissible. Neighbouring lanes meet neighbouring
+// For kBatch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell[j], fetched[j], inside[j]) takes
+// them, where inside[j] tells whether cell[j] is admissible. Neighbouring lanes meet neighbouring
 // columns, so rows are read and written in one go, and all loads are on their way before the first number is needed.
 template <class T> constexpr int kBatch = 64 / sizeof(T);
 template <bool Full, class T, class Fetch, class Put>
 SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
   constexpr int D = kDepth<T>, kRows = kWarp / D;  // a turn takes kRows rows
-  const int k = lane_of_thread() % D, top = lane_of_thread() / D;
-  const Index down = a.columns - 1;
+  const int k = lane_of_thread() % D;
 #pragma unroll 1
   for (int turn = 0; turn < D; turn += kBatch<T>) {
-    const int first = top + turn * kRows;
-    const auto cell = [&](int j) -> Cell {
-      const int row = first + j * kRows;
-      return {k * kPitch + row, row, k - row, first * down + k + j * (kRows * down)};
-    };
-    T fetched[kBatch<T>];
+    const int row = lane_of_thread() / D + turn * kRows;
+    const unsigned rows = b.rows >> row;
+    Cell cell[kBatch<T>];
     bool inside[kBatch<T>];
+    T fetched[kBatch<T>];
+    cell[0] = {k * kPitch + row, row, k - row, row * (a.columns - 1) + k};
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) inside[j] = Full || b.holds(cell(j).row, cell(j).column);
+    for (int j = 1; j < kBatch<T>; ++j) cell[j] = cell[j - 1].below(kRows, a.columns);
+#pragma unroll
+    for (int j = 0; j < kBatch<T>; ++j) inside[j] = Full || (rows >> (j * kRows) & 1);
     fetch(cell, inside, fetched);
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) put(cell(j), fetched[j], inside[j]);
+    for (int j = 0; j < kBatch<T>; ++j) put(cell[j], fetched[j], inside[j]);
   }
 }
 template <class T, class Fetch, class Put>
@@ -266,16 +270,15 @@ SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetc
 // put(cell, fetch(cell), true) for the admissible cells of a block, put(cell, nothing, false) for the rest of the tile.
 template <class T, class Fetch, class Put>
 SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
-  each_batch<T>(a, b, [&](auto cell, const bool (&inside)[kBatch<T>], T (&fetched)[kBatch<T>]) {
+  each_batch<T>(a, b, [&](const Cell (&cell)[kBatch<T>], const bool (&inside)[kBatch<T>], T (&fetched)[kBatch<T>]) {
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) fetched[j] = inside[j] ? fetch(cell(j)) : nothing;
+    for (int j = 0; j < kBatch<T>; ++j) fetched[j] = inside[j] ? fetch(cell[j]) : nothing;
   }, put);
 }
 
-// Fills a tile with costs, +inf where there is no cell or it is forbidden, and raises the lane's measure of them. Returns
-// whether all lanes take every step of the block at a cost.
+// Fills a tile with costs, +inf where there is no cell or it is forbidden, and raises the lane's measure of them.
 template <class Cost, class T>
-SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T>& b, Shared<T> tile,
+SDTW_DEVICE void load_costs(const Arguments<T>& a, const Strip& s, const Block<T>& b, Shared<T> tile,
                             typename Real<T>::Bits& measure) {
   using R = Real<T>;
   const Pair& p = s.pair;
@@ -283,10 +286,8 @@ SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T
   const Index corner = s.row * a.columns + b.corner;
   const T* given = a.given ? a.given + p.id * a.given_stride + corner : nullptr;
   const T limit = a.limit < double(infinity) ? T(a.limit) : infinity;
-  typename R::Bits highest = 0;  // of the costs as bits, among which +inf comes last
   const auto put = [&](const Cell& cell, T c, bool) {
     measure = max2(measure, measured(c));
-    highest = max2(highest, R::bits(c));
     if (sizeof(T) == 8 && c < infinity) c = min2(max2(c, -limit), limit);  // float32 has no larger ones
     tile[cell.slot] = c;
   };
@@ -294,7 +295,7 @@ SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T
     const Index d = a.channels;
     const T* const x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * d;
     const T* const y = a.y + (first_sample<T>(a.y_start, p.y, a.columns) + b.corner) * d;
-    each_batch<T>(a, b, [&](auto cell, const bool (&inside)[kBatch<T>], T (&costs)[kBatch<T>]) {
+    each_batch<T>(a, b, [&](const Cell (&cell)[kBatch<T>], const bool (&inside)[kBatch<T>], T (&costs)[kBatch<T>]) {
 #pragma unroll
       for (int j = 0; j < kBatch<T>; ++j) costs[j] = 0;
 #pragma unroll 1  // a loop for each cell would be written out for all of them, and their loads would wait for each other
@@ -302,14 +303,14 @@ SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T
 #pragma unroll
         for (int j = 0; j < kBatch<T>; ++j)
           if (inside[j])
-            costs[j] = Cost::add(costs[j], x[cell(j).row * d + c], y[cell(j).column * d + c], T(a.cost_parameter));
+            costs[j] = Cost::add(costs[j], x[cell[j].row * d + c], y[cell[j].column * d + c], T(a.cost_parameter));
       }
 #pragma unroll
       for (int j = 0; j < kBatch<T>; ++j) {
         T& cost = costs[j];
         cost = inside[j] ? finished<Cost>(cost) : infinity;
         if (inside[j] && !(cost < infinity)) measure = R::bits(infinity);  // samples that are none, or too far apart
-        if (inside[j] && given) cost += given[cell(j).at];
+        if (inside[j] && given) cost += given[cell[j].at];
       }
     }, put);
   } else {
@@ -320,11 +321,10 @@ SDTW_DEVICE bool load_costs(const Arguments<T>& a, const Strip& s, const Block<T
     each_cell<T>(a, b, T(0), [&](const Cell& cell) { return T(mask[cell.at] != 0); },
                  [&](const Cell& cell, T admitted, bool) { if (admitted == T(0)) tile[cell.slot] = infinity; });
   }
-  return b.full && !a.mask && !any_lane(highest >= R::bits(infinity));
 }
 
-// The direction of the tangent over the same cells; along the costs, 0 where they forbid one. A lane looks only at those
-// costs that it filled in itself.
+// The direction of the tangent over the same cells; along the costs, 0 where they forbid one. A lane looks only at
+// those costs that it filled in itself.
 template <class T> SDTW_DEVICE void load_direction(const Arguments<T>& a, const Strip& s, const Block<T>& b,
                                                    Shared<T> tile, Shared<T> costs) {
   const T* direction =
@@ -401,27 +401,26 @@ template <class Op, bool Weighted, bool Tangents, class T = typename Op::Scalar>
 
   SDTW_DEVICE void begin(const Op& op) { here = before = node<N>(op.unreachable(), T(0)); }
 
-  // `edge`: lane 0's node above. Returns the probabilities of the step, and in `curved` their tangent. Inside, no lane
-  // meets a start, column 0 or a cell that is forbidden, and a fifth of the instructions is spared.
-  template <bool Inside>
+  // `edge`: lane 0's node above. Returns the probabilities of the step, and in `curved` their tangent.
+  template <bool Plain>
   SDTW_DEVICE Three<T> advance(const Op& op, const Steps<T>& steps, bool column0, const N& edge, T cost, T direction,
                                Three<T>& curved) {
     N up = node<N>(from_lane_above(here.state), Tangents ? from_lane_above(here.moved()) : T(0));
     if (lane_of_thread() == 0) up = edge;
     // Starts of column 0 stand in the place of left, those of row 0 in the place of up; before them lies nothing.
-    const bool start = !Inside && steps.open_column && column0 && !steps.row0;
-    const bool row0 = !Inside && steps.row0;
+    const bool start = !Plain && steps.open_column && column0 && !steps.row0;
+    const bool row0 = !Plain && steps.row0;
     Three<T> weights = steps.weights;
-    if (!Inside && column0) weights.left = T(1);
-    auto r = forward_cell<!Inside, Weighted>(op, select(start, op.one(), here.state),
-                                             select(row0, op.unreachable(), before.state), up.state, cost, weights);
+    if (!Plain && column0) weights.left = T(1);
+    auto r = forward_cell<true, Weighted>(op, select(start, op.one(), here.state),
+                                          select(row0, op.unreachable(), before.state), up.state, cost, weights);
     if constexpr (!Op::smooth) {  // ties go to any predecessor before a start
       if (start && r.q.left > 0 && op.arrive(up.state, weights.up * cost).value == cost) r.q = {T(0), T(0), T(1)};
     }
     T moved = 0;
     if constexpr (Tangents) {
       Three<T> v = steps.direction_weights;
-      if (!Inside && column0) v.left = T(1);
+      if (!Plain && column0) v.left = T(1);
       const Three<T> incoming = {start ? T(0) : here.moved(), before.moved(), up.moved()};
       const auto d = tangent_cell(op, r.q, incoming, direction, v);
       moved = d.value;
@@ -434,16 +433,19 @@ template <class Op, bool Weighted, bool Tangents, class T = typename Op::Scalar>
 };
 SDTW_DEVICE bool renormalises(int k) { return (k & 15) == 15; }
 
-// Whether blocks that are full may hold starts or ends of paths. (Those in column 0 and at the last cell are in no such
-// block: there, some lanes are outside.)
-template <class T> SDTW_DEVICE bool has_borders(const Arguments<T>& a, const Strip& s) {
-  return (s.is_first() && (a.open_begin & 1)) || (a.open_end & (s.is_last() ? 3 : 2));
+// Whether no path may start or end in a block.
+template <class T> SDTW_DEVICE bool is_plain(const Arguments<T>& a, const Strip& s, const Block<T>& b) {
+  const bool starts = (s.is_first() && ((a.open_begin & 1) || b.t0 == 0)) || ((a.open_begin & 2) && b.corner < kWarp);
+  const bool ends =
+      a.open_end ? (a.open_end & (s.is_last() ? 3 : 2)) != 0 : s.is_last() && b.t0 + kDepth<T> >= s.steps();
+  return !starts && !ends;
 }
 
-// step(inside, k) for the steps of a block; where it is so in all lanes, `inside` is known to the compiler.
+// step(plain, k) for the steps of a block. A plain one takes all kDepth, the last of which may lie beyond its strip,
+// and the compiler knows that there are no starts and ends: half of the instructions.
 template <bool Value> struct Constant { static constexpr bool value = Value; };
-template <class T, class Step> SDTW_DEVICE void along_steps(bool inside, int count, Step step) {
-  if (inside) {
+template <class T, class Step> SDTW_DEVICE void along_steps(bool plain, int count, Step step) {
+  if (plain) {
 #pragma unroll 4
     for (int k = 0; k < kDepth<T>; ++k) step(Constant<true>(), k);
   } else {
@@ -451,8 +453,8 @@ template <class T, class Step> SDTW_DEVICE void along_steps(bool inside, int cou
     for (int k = 0; k < count; ++k) step(Constant<false>(), k);
   }
 }
-template <class T, class Step> SDTW_DEVICE void back_along_steps(bool inside, int count, Step step) {
-  if (inside) {
+template <class T, class Step> SDTW_DEVICE void back_along_steps(bool plain, int count, Step step) {
+  if (plain) {
 #pragma unroll 4
     for (int k = kDepth<T> - 1; k >= 0; --k) step(Constant<true>(), k);
   } else {
@@ -495,7 +497,8 @@ SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
 
     for (Index t0 = 0; t0 < s.steps(); t0 += D) {
       const Block<T> b(a, s, t0);
-      const bool inside = load_costs<Cost>(a, s, b, tile, measure) && !has_borders(a, s);
+      const bool plain = is_plain(a, s, b);
+      load_costs<Cost>(a, s, b, tile, measure);
       if (!s.is_first()) await(progress - 1, min2(b.corner + D, columns.last + 1));
       if (t0 == 0 && lane == 0 && !s.is_first() && s.first > 0)
         front.before = node_above(a, op, s, row_above, columns, s.first - 1);
@@ -507,16 +510,16 @@ SDTW_DEVICE void forward(const Arguments<typename Op::Scalar>& a) {
         store_node(place + kWarp, front.before);
       }
       __syncwarp();
-      const int zero = b.near(lane - b.corner);  // the step of the block at which this lane is in column 0
-      along_steps<T>(inside, b.count, [&](auto inside, int k) {
+      const int zero = b.step(lane - b.corner, -1);  // the step of the block at which this lane is in column 0
+      along_steps<T>(plain, b.count, [&](auto plain, int k) {
         const T cost = tile[k * kPitch + lane];
         const T direction = Tangents ? T(tile[kTile<T> + k * kPitch + lane]) : T(0);
         const N edge = above[k];
         Three<T> curved;
-        front.template advance<inside.value>(op, steps, k == zero, edge, cost, direction, curved);
+        front.template advance<plain.value>(op, steps, k == zero, edge, cost, direction, curved);
         if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
         if (lane == kWarp - 1) below[k] = front.here;
-        if (!inside.value && a.open_end) {
+        if (!plain.value && a.open_end) {
           const Index slot = end_slot(a, s, b.corner + (k - lane));
           if (slot >= 0)
             nodes_of_pair<N>(a, a.ends, pair.id, end_cells_of(a))[slot] =
@@ -758,7 +761,6 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
     const T* const seed = a.seed + pair.id * end_cells_of(a);
     const T* const moved_seed = Tangents ? a.seed + (a.pairs + pair.id) * end_cells_of(a) : nullptr;
     T* const sent = a.sent + pair.id * 2 * kKinds * a.columns;
-    const bool has_ends = s.is_last() || (a.open_end & 2);
     const Columns columns = columns_above(a, s);
     typename Real<T>::Bits unused = 0;
     Index first_below = 0, last_below = -1;
@@ -772,8 +774,9 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
 
     for (Index block = (s.steps() - 1) / D; block >= 0; --block) {
       const Block<T> b(a, s, block * D);
-      const int zero = b.near(lane - b.corner);
-      const bool inside = load_costs<Cost>(a, s, b, tile, unused) && !has_borders(a, s);
+      const bool plain = is_plain(a, s, b);
+      const int zero = b.step(lane - b.corner, -1);
+      load_costs<Cost>(a, s, b, tile, unused);
       if constexpr (Tangents) load_direction(a, s, b, tile + 3 * kTile<T>, tile);
       if (lane < D) above[lane] = node_above(a, op, s, row_above, columns, b.corner + lane);
       Front<Op, Weighted, Tangents> front;
@@ -786,13 +789,13 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
         front.before = node_above(a, op, s, row_above, columns, s.first - 1);
       }
       __syncwarp();
-      along_steps<T>(inside, b.count, [&](auto inside, int k) {  // a lane reads and writes its own slots
+      along_steps<T>(plain, b.count, [&](auto plain, int k) {  // a lane reads and writes its own slots
         const int at = k * kPitch + lane;
         const T cost = tile[at];
         const T direction = Tangents ? T(tile[3 * kTile<T> + at]) : T(0);
         const N edge = above[k];
         Three<T> curved = {0, 0, 0};
-        const Three<T> q = front.template advance<inside.value>(op, steps, k == zero, edge, cost, direction, curved);
+        const Three<T> q = front.template advance<plain.value>(op, steps, k == zero, edge, cost, direction, curved);
         if (renormalises(k)) front.here.state = op.renormalise(front.here.state);
         tile[at] = q.left, tile[kTile<T> + at] = q.diag, tile[2 * kTile<T> + at] = q.up;
         if constexpr (Tangents) {
@@ -805,7 +808,7 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
       // The lowest column that this block needs of the strip below, which counts columns from the right.
       const Index lowest = max2(b.corner - (kWarp - 1), first_below);
       if (lowest <= last_below) await(progress + 1, pair.m - lowest);
-      if (lane < b.count) {
+      if (lane < D) {
         const Index column = b.corner + (lane - (kWarp - 1));
         const bool up = column >= first_below && column <= last_below,
                    diag = column + 1 >= first_below && column + 1 <= last_below;
@@ -814,7 +817,7 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
                                     diag ? load_fresh(sent + (2 * j + 1) * a.columns + column + 1) : T(0)};
       }
       __syncwarp();
-      back_along_steps<T>(inside, b.count, [&](auto inside, int k) {
+      back_along_steps<T>(plain, b.count, [&](auto plain, int k) {
         const int at = k * kPitch + lane;
         T up = from_lane_below(message.up), next_diagonal = from_lane_below(message.diag);
         if (lane == kWarp - 1) {
@@ -822,13 +825,13 @@ SDTW_DEVICE void backward(const Arguments<typename Op::Scalar>& a) {
           up = m.up, diagonal = m.diag;
         }
         T visits = (message.left + up) + diagonal;
-        const Index slot = !inside.value && has_ends ? end_slot(a, s, b.corner + (k - lane)) : -1;
+        const Index slot = plain.value ? -1 : end_slot(a, s, b.corner + (k - lane));
         if (slot >= 0) visits += seed[slot];
         diagonal = next_diagonal;
         const Three<T> q = {tile[at], tile[kTile<T> + at], tile[2 * kTile<T> + at]};
         message = {q.left * visits, q.diag * visits, q.up * visits};
         Three<T> weights = steps.weights;
-        if (!inside.value && k == zero) weights.left = T(1);
+        if (!plain.value && k == zero) weights.left = T(1);
         const T weight = Weighted ? dot(q, weights) : T(1);
         tile[at] = Weighted && !a.visits ? visits * weight : visits;
         if constexpr (Tangents) {

@@ -51,7 +51,6 @@ SDTW_DEVICE void block_barrier() { __syncthreads(); }
 // The same, and whether x is true of any of them.
 SDTW_DEVICE bool any_thread(bool x) { return __syncthreads_or(x) != 0; }
 
-template <class T> SDTW_DEVICE T from_lane(T x, int lane) { return __shfl_sync(kAllLanes, x, lane); }
 // A number or state of the lane above; lane 0 gets its own.
 template <class T> SDTW_DEVICE T from_lane_above(T x) { return __shfl_up_sync(kAllLanes, x, 1); }
 template <class T> SDTW_DEVICE Plain<T> from_lane_above(Plain<T> s) { return {__shfl_up_sync(kAllLanes, s.value, 1)}; }
@@ -82,6 +81,7 @@ template <class T> SDTW_DEVICE T sum_up_to_lane(T x) {
   return x;
 }
 SDTW_DEVICE bool any_lane(bool x) { return __any_sync(kAllLanes, x) != 0; }
+SDTW_DEVICE unsigned lanes_where(bool x) { return __ballot_sync(kAllLanes, x); }  // as bits
 
 // Memory that another warp has written or will read: past the first-level caches, which are not coherent.
 template <class T> SDTW_DEVICE T load_fresh(const T* p) { return __ldcg(p); }

@@ -103,8 +103,8 @@ SDTW_FN float exp2_series(float f, float constant) {
 template <class T> SDTW_FN T exp2_fraction(T f) { return exp2_series(f, T(1)); }
 template <class T> SDTW_FN T exp2_fraction_minus1(T f) { return exp2_series(f, T(0)); }  // relative error 5e-15, 3e-8
 
-// 1/x of a normal x. On the device, an approximation and a step of Newton's, to the last bit but one and without a branch
-// for the rest of the numbers: a quotient would be a quarter of the instructions of a cell on the way back.
+// 1/x of a normal x. On the device, an approximation and a step of Newton's, to the last bit but one: a quotient has a
+// branch for the rest of the numbers, and would be a quarter of the instructions of a cell.
 template <class T> SDTW_FN T reciprocal(T x) { return T(1) / x; }
 #if defined(__CUDACC_RTC__)
 SDTW_FN float reciprocal(float x) {
