@@ -238,8 +238,8 @@ struct Cell {
 };
 
 // For kBatch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell[j], fetched[j], inside[j]) takes
-// them, where inside[j] tells whether cell[j] is admissible. Neighbouring lanes meet neighbouring
-// columns, so rows are read and written in one go, and all loads are on their way before the first number is needed.
+// them, where inside[j] tells whether cell[j] is admissible. Neighbouring lanes meet neighbouring columns, so rows are
+// read and written in one go, and all loads are on their way before the first number is needed.
 template <class T> constexpr int kBatch = 64 / sizeof(T);
 template <bool Full, class T, class Fetch, class Put>
 SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
@@ -298,7 +298,7 @@ SDTW_DEVICE void load_costs(const Arguments<T>& a, const Strip& s, const Block<T
     each_batch<T>(a, b, [&](const Cell (&cell)[kBatch<T>], const bool (&inside)[kBatch<T>], T (&costs)[kBatch<T>]) {
 #pragma unroll
       for (int j = 0; j < kBatch<T>; ++j) costs[j] = 0;
-#pragma unroll 1  // a loop for each cell would be written out for all of them, and their loads would wait for each other
+#pragma unroll 1  // a loop for each cell would be written out for all of them, and loads would wait for each other
       for (Index c = 0; c < d; ++c) {
 #pragma unroll
         for (int j = 0; j < kBatch<T>; ++j)
