@@ -19,7 +19,7 @@ import numpy as np
 import sdtwkit
 from sdtwkit.barycenters import fit_soft_dtw_barycenter
 from sdtwkit.dp import CTC, AlignmentDP, ChainDP
-from sdtwkit.metric_learning import coupled_gru_forward, coupled_gru_loss_and_grad
+from sdtwkit.metric_learning import CoupledGRU, coupled_gru_forward, coupled_gru_loss_and_grad
 
 GAMMA = 0.1
 REG = 0.1
@@ -85,6 +85,7 @@ ROWS = [
         for B, T, H in ((32, 100, 32), (32, 100, 64), (1024, 100, 64), (32, 100, 128))
         for what in ("states", "loss and gradients")
     ),
+    Row("coupled GRU: an epoch of training", 1024, 100, 64, 6, "float32"),
 ]
 PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
 LONG = 3.0  # seconds of one measurement, after which there is no further repetition
@@ -211,6 +212,9 @@ def our_gru(cupy, row):
     scale = H**-0.5
     p = {name: cupy.asarray(rng.uniform(-scale, scale, shape).astype(row.dtype)) for name, shape in shapes.items()}
     x1, x2 = (cupy.asarray(rng.normal(size=(row.B, row.n, d)).astype(row.dtype)) for _ in range(2))
+    if row.what == "coupled GRU: an epoch of training":  # in steps of 32 pairs, half of them of one class
+        metric, labels = CoupledGRU(H, max_iter=1, random_state=0), np.arange(row.B // 2) % 2
+        return lambda: metric.fit_labels(x1[: row.B // 2], labels)
     if row.what == "coupled GRU: states":
         return lambda: coupled_gru_forward(p, x1, x2)
     same = cupy.asarray(rng.integers(0, 2, row.B))

@@ -964,7 +964,10 @@ def check_vector(x, name, largest=False, like=None):
 
 
 def check_collection_cost(cost, X, Y):
-    """Refuse a cost that does not compare two series, and series Y outside its domain; Y None is X."""
+    """Refuse a cost that does not compare two series, and series Y outside its domain; Y None is X.
+
+    For a cost that goes pair by pair, lengths on a device are brought from there.
+    """
     if not cost.y_is_differentiable:
         raise one_sided_cost()
     if on_device(X.data):  # whether Y is in the domain would have to be waited for
