@@ -17,7 +17,8 @@ def compile_kernel(file, name, architecture):
     """Seconds, and registers of a thread."""
     program = nvrtc.createProgram(file.program([name]), "kernels.cu", (), ())
     start = time.process_time()
-    nvrtc.compileProgram(program, (*file.options, "-ftz=true", "--ptxas-options=-v", f"-arch=sm_{architecture}"))
+    options = (*file.options, "-ftz=true", "--device-as-default-execution-space")  # as CuPy has them
+    nvrtc.compileProgram(program, (*options, "--ptxas-options=-v", f"-arch=sm_{architecture}"))
     seconds = time.process_time() - start
     registers = re.search(r"Used (\d+) registers", nvrtc.getProgramLog(program))[1]
     nvrtc.destroyProgram(program)
