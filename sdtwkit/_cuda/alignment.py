@@ -12,7 +12,7 @@ _DONE, _NEEDS_DOUBLE = 0, 1
 _LARGEST_GAMMA = 1e23  # beyond, the second part of 1/gamma would be subnormal, which CuPy has flushed to zero (-ftz)
 _COUNTERS = 8  # before those of the pairs; see alignment.cu: Counters
 _PASSES = 4  # of which the second half goes backward
-FILE = KernelFile("alignment.cu", threads=WARP, blocks=10)
+FILE = KernelFile("alignment.cu", threads=WARP, blocks=8)
 
 # Operators by regularizer and type of the costs -> (C++ name, bytes of a state), the narrow arithmetic first.
 OPERATORS = {
