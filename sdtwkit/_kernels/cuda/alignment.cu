@@ -237,42 +237,42 @@ struct Cell {
   }
 };
 
-// For kBatch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell[j], fetched[j], inside[j]) takes
+// For Batch cells at a time: fetch(cell, inside, fetched) fills in numbers, put(cell[j], fetched[j], inside[j]) takes
 // them, where inside[j] tells whether cell[j] is admissible. Neighbouring lanes meet neighbouring columns, so rows are
 // read and written in one go, and all loads are on their way before the first number is needed.
-template <class T> constexpr int kBatch = 64 / sizeof(T);
-template <bool Full, class T, class Fetch, class Put>
+template <int Batch, bool Full, class T, class Fetch, class Put>
 SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
   constexpr int D = kDepth<T>, kRows = kWarp / D;  // a turn takes kRows rows
   const int k = lane_of_thread() % D;
 #pragma unroll 1
-  for (int turn = 0; turn < D; turn += kBatch<T>) {
+  for (int turn = 0; turn < D; turn += Batch) {
     const int row = lane_of_thread() / D + turn * kRows;
     const unsigned rows = b.rows >> row;
-    Cell cell[kBatch<T>];
-    bool inside[kBatch<T>];
-    T fetched[kBatch<T>];
+    Cell cell[Batch];
+    bool inside[Batch];
+    T fetched[Batch];
     cell[0] = {k * kPitch + row, row, k - row, row * (a.columns - 1) + k};
 #pragma unroll
-    for (int j = 1; j < kBatch<T>; ++j) cell[j] = cell[j - 1].below(kRows, a.columns);
+    for (int j = 1; j < Batch; ++j) cell[j] = cell[j - 1].below(kRows, a.columns);
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) inside[j] = Full || (rows >> (j * kRows) & 1);
+    for (int j = 0; j < Batch; ++j) inside[j] = Full || (rows >> (j * kRows) & 1);
     fetch(cell, inside, fetched);
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) put(cell[j], fetched[j], inside[j]);
+    for (int j = 0; j < Batch; ++j) put(cell[j], fetched[j], inside[j]);
   }
 }
-template <class T, class Fetch, class Put>
+template <int Batch, class T, class Fetch, class Put>
 SDTW_DEVICE void each_batch(const Arguments<T>& a, const Block<T>& b, Fetch fetch, Put put) {
-  if (b.full) each_batch<true>(a, b, fetch, put);
-  else each_batch<false>(a, b, fetch, put);
+  if (b.full) each_batch<Batch, true>(a, b, fetch, put);
+  else each_batch<Batch, false>(a, b, fetch, put);
 }
 // put(cell, fetch(cell), true) for the admissible cells of a block, put(cell, nothing, false) for the rest of the tile.
 template <class T, class Fetch, class Put>
 SDTW_DEVICE void each_cell(const Arguments<T>& a, const Block<T>& b, T nothing, Fetch fetch, Put put) {
-  each_batch<T>(a, b, [&](const Cell (&cell)[kBatch<T>], const bool (&inside)[kBatch<T>], T (&fetched)[kBatch<T>]) {
+  constexpr int kBatch = 64 / sizeof(T);
+  each_batch<kBatch>(a, b, [&](const Cell (&cell)[kBatch], const bool (&inside)[kBatch], T (&fetched)[kBatch]) {
 #pragma unroll
-    for (int j = 0; j < kBatch<T>; ++j) fetched[j] = inside[j] ? fetch(cell[j]) : nothing;
+    for (int j = 0; j < kBatch; ++j) fetched[j] = inside[j] ? fetch(cell[j]) : nothing;
   }, put);
 }
 
@@ -295,18 +295,19 @@ SDTW_DEVICE void load_costs(const Arguments<T>& a, const Strip& s, const Block<T
     const Index d = a.channels;
     const T* const x = a.x + (first_sample<T>(a.x_start, p.x, a.rows) + s.row) * d;
     const T* const y = a.y + (first_sample<T>(a.y_start, p.y, a.columns) + b.corner) * d;
-    each_batch<T>(a, b, [&](const Cell (&cell)[kBatch<T>], const bool (&inside)[kBatch<T>], T (&costs)[kBatch<T>]) {
+    constexpr int kBatch = 4;  // on sm_120 the addresses of sixteen alone take all registers, of eight nearly so
+    each_batch<kBatch>(a, b, [&](const Cell (&cell)[kBatch], const bool (&inside)[kBatch], T (&costs)[kBatch]) {
 #pragma unroll
-      for (int j = 0; j < kBatch<T>; ++j) costs[j] = 0;
+      for (int j = 0; j < kBatch; ++j) costs[j] = 0;
 #pragma unroll 1  // a loop for each cell would be written out for all of them, and loads would wait for each other
       for (Index c = 0; c < d; ++c) {
 #pragma unroll
-        for (int j = 0; j < kBatch<T>; ++j)
+        for (int j = 0; j < kBatch; ++j)
           if (inside[j])
             costs[j] = Cost::add(costs[j], x[cell[j].row * d + c], y[cell[j].column * d + c], T(a.cost_parameter));
       }
 #pragma unroll
-      for (int j = 0; j < kBatch<T>; ++j) {
+      for (int j = 0; j < kBatch; ++j) {
         T& cost = costs[j];
         cost = inside[j] ? finished<Cost>(cost) : infinity;
         if (inside[j] && !(cost < infinity)) measure = R::bits(infinity);  // samples that are none, or too far apart
