@@ -948,11 +948,16 @@ def check_vector(x, name, largest=False, like=None):
     """Candidates of a smoothed extremum, (n,) float32 or float64: finite, or infinite on the side that never wins.
 
     `largest` : the maximum is sought, so -inf is allowed; else +inf. `like` : x is a direction of that shape, finite.
+    On a device what is wrong makes the answer NaN.
     """
-    x = _read(x, name)
+    x = _read(x, name, device=True)
+    if like is not None:
+        check_one_place([like, x], ["x", name])
     if x.ndim != 1 or not len(x) or (like is not None and x.shape != like.shape):
         raise ValueError(f"{name} has shape {x.shape}; expected {'(n,), n >= 1' if like is None else like.shape}")
     x = x.astype(_KERNEL_DTYPE[x.dtype.char] if like is None else like.dtype)
+    if on_device(x):
+        return x
     allowed = np.isfinite(x)
     if like is None:
         allowed |= x == (-np.inf if largest else np.inf)

@@ -310,7 +310,7 @@ def cupy_on(*hosts):
     cupy.argwhere, cupy.from_dlpack = _here(np.argwhere), _here(np.from_dlpack)
     for name in ("arange", "argsort", "broadcast_to", "concatenate", "cumsum", "interp", "isfinite", "stack"):
         setattr(cupy, name, _here(getattr(np, name)))
-    for name in ("take_along_axis", "tile", "where"):
+    for name in ("sort", "take", "take_along_axis", "tile", "where"):
         setattr(cupy, name, _here(getattr(np, name)))
     cupy.fill_diagonal = lambda array, value: np.fill_diagonal(_bare(array), value)
     cupy.asnumpy = lambda array: array.get()

@@ -205,6 +205,8 @@ def test_float32_and_integers(regularizer):
         expected, expected_q = reference.smooth_max([1.0, 2.0, 4.0], 1.0, regularizer)
         assert_allclose(float(value), float(expected), rtol=1e-6)
         assert_allclose(q, expected_q.astype(float), rtol=0, atol=1e-6)
+        kind = np.float32 if getattr(x, "dtype", None) == np.float32 else np.float64
+        assert value.dtype == q.dtype == smooth_min_hvp(x, [1.0, 0.0, 2.0], 1.0, regularizer).dtype == kind
 
 
 def test_inputs_stay_as_they_are(regularizer, rng):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._arrays import check_vector
+from .._arrays import check_vector, device_of, namespace
 from .._options import check_smoothing
 from .._typing import Array, Regularizer
 
@@ -21,7 +21,8 @@ def smooth_max(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "ent
     Parameters
     ----------
     x : array of shape (n,)
-        Candidates; -inf leaves the choice. Integers count as float64.
+        Candidates; -inf leaves the choice. Integers count as float64. A CuPy array is not waited for: a NaN or +inf
+        there makes the value NaN.
     gamma : float > 0
         Smoothing, in units of x; ignored where the regularizer is None.
     regularizer : {"entropy", "l2", None}
@@ -31,7 +32,7 @@ def smooth_max(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "ent
     Returns
     -------
     value : float
-        -inf if every candidate is.
+        -inf if every candidate is. For a CuPy array one of shape ().
     gradient : array of shape (n,)
         Non-negative, of sum 1; zeros if every candidate is -inf.
 
@@ -51,7 +52,9 @@ def smooth_max(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "ent
     >>> gradient
     array([0.75, 0.25, 0.  ])
     """
-    return _smooth_max(check_vector(x, "x", largest=True), check_smoothing(gamma, regularizer), regularizer)
+    x = check_vector(x, "x", largest=True)
+    with device_of(x):
+        return _smooth_max(x, check_smoothing(gamma, regularizer), regularizer)
 
 
 def smooth_max_hvp(
@@ -89,7 +92,8 @@ def smooth_max_hvp(
     x = check_vector(x, "x", largest=True)
     direction = check_vector(direction, "direction", like=x)
     gamma = check_smoothing(gamma, regularizer)
-    return _curve(_smooth_max(x, gamma, regularizer)[1], direction, gamma, regularizer)
+    with device_of(x):
+        return _curve(_smooth_max(x, gamma, regularizer)[1], direction, gamma, regularizer)
 
 
 def smooth_min(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "entropy") -> tuple[float, Array]:
@@ -125,8 +129,10 @@ def smooth_min(x: ArrayLike, gamma: float = 1.0, regularizer: Regularizer = "ent
     >>> round(float(value), 4), gradient
     (0.3069, array([0.5, 0.5]))
     """
-    value, gradient = _smooth_max(-check_vector(x, "x"), check_smoothing(gamma, regularizer), regularizer)
-    return -value, gradient
+    x = check_vector(x, "x")
+    with device_of(x):
+        value, gradient = _smooth_max(-x, check_smoothing(gamma, regularizer), regularizer)
+        return -value, gradient
 
 
 def smooth_min_hvp(
@@ -163,36 +169,36 @@ def smooth_min_hvp(
     x = check_vector(x, "x")
     direction = check_vector(direction, "direction", like=x)
     gamma = check_smoothing(gamma, regularizer)
-    return -_curve(_smooth_max(-x, gamma, regularizer)[1], direction, gamma, regularizer)
+    with device_of(x):
+        return -_curve(_smooth_max(-x, gamma, regularizer)[1], direction, gamma, regularizer)
 
 
 def _smooth_max(x, gamma, regularizer):
-    best = np.argmax(x)
-    high = x[best]
-    q = np.zeros_like(x)
-    if high == -np.inf:
-        return high, q
+    """Without a branch on the numbers, which may lie on a device."""
+    arrays = namespace(x)
+    high = x.max()
+    reached = high > -np.inf
     if regularizer is None:
-        q[best] = 1
-        return high, q
-    with np.errstate(over="ignore"):
-        u = (x - high) / gamma  # <= 0, exactly 0 at the best, -inf off the support
+        return high, ((arrays.arange(len(x)) == x.argmax()) & reached).astype(x.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        u = np.where(reached, (x - high) / gamma, -np.inf)  # <= 0, exactly 0 at the best, -inf off the support
     if regularizer == "entropy":
         weights = np.exp(u)
-        total = weights.sum()
+        total = np.maximum(weights.sum(), 1)  # 0 if there are no candidates
         return high + gamma * np.log(total), weights / total
-    ordered = np.sort(u[u > -1])[::-1]  # candidates gamma below the best are never in the support
-    thresholds = (np.cumsum(ordered) - 1) / np.arange(1, len(ordered) + 1)
-    tau = thresholds[np.flatnonzero(ordered > thresholds)[-1]]
-    support = u > tau
-    q[support] = u[support] - tau
-    return high + gamma * (q[support] @ u[support] - q @ q / 2), q
+    u = np.maximum(u, -2)  # candidates gamma below the best are never in the support
+    below = arrays.cumsum(arrays.sort(u)[::-1]) - 1
+    tau = (below / arrays.arange(1, len(x) + 1, dtype=x.dtype)).max()
+    q = np.where(reached, np.maximum(u - tau, 0), 0)
+    return high + gamma * ((q * u).sum() - (q * q).sum() / 2), q
 
 
 def _curve(q, z, gamma, regularizer):
     """Hess_max(q) z. Differences to one candidate of the support first: the printed q z - q <q, z> cancels."""
-    weights = q if regularizer == "entropy" else (q > 0).astype(q.dtype)
-    if regularizer is None or not weights.any():
+    arrays = namespace(q)
+    if regularizer is None:
         return np.zeros_like(q)
-    z = np.where(weights > 0, z - z[np.argmax(q)], 0)
-    return weights * (z - weights @ z / weights.sum()) / gamma
+    weights = q if regularizer == "entropy" else (q > 0).astype(q.dtype)
+    z = np.where(weights > 0, z - arrays.take(z, q.argmax()), 0)
+    total = weights.sum()
+    return weights * (z - (weights * z).sum() / np.where(total > 0, total, 1)) / gamma
