@@ -299,7 +299,6 @@ def elsewhere(cupy, array):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda C, xp: sdtwkit.suggest_gamma(C), "this treatment of X is not available for CuPy arrays"),
         (
             lambda C, xp: sdtwkit.soft_dtw(C, C, cost=Mine(lambda x: x.get())),
             "matrix of the cost, of type Mine, gave a numpy.ndarray; expected a cuda_on_host.Array, as its",
