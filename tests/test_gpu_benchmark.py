@@ -45,7 +45,7 @@ def stand_in():
 def small_rows(monkeypatch):
     rows = {row.what: row for row in reversed(gpu.ROWS)}.values()
     small = [
-        row._replace(B=min(row.B, 3), n=9, m=6 if row.family in ("chain", "CTC") else 9, d=min(row.d, 7))
+        row._replace(B=min(row.B, 8), n=9, m=6 if row.family in ("chain", "CTC") else 9, d=min(row.d, 7))
         for row in rows
     ]
     monkeypatch.setattr(gpu, "ROWS", small)
