@@ -54,6 +54,9 @@ class KernelFailure(Exception):
     """What cuda_on_host.h found wrong with a launch."""
 
 
+_BUILT = {}  # text, names of kernels, flags -> run_kernel: many modules of tests ask for the same library
+
+
 class Host:
     """Compiles and runs the kernels of one file.
 
@@ -78,20 +81,26 @@ class Host:
 
     def _library(self, library):
         if library not in self.loaded:
-            stem = self.folder / re.sub(r"\W+", "_", library)
-            names = self.libraries[library]
-            stem.with_suffix(".inc").write_text("".join(f'{{"{name}", {name}}},\n' for name in names))
-            scalar = kernels.scalar_of(names[0])
-            command = ["g++", *self.flags, "-shared", "-fPIC", "-fvisibility=hidden", f"-I{HERE}", f"-DSCALAR={scalar}"]
-            command += [f'-DENTRIES="{stem.name}.inc"', str(self.folder / "library.cpp"), "-o", f"{stem}.so"]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                raise RuntimeError(done.stderr[:4000])
-            run = ctypes.CDLL(f"{stem}.so").run_kernel
-            run.restype = ctypes.c_char_p
-            run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 3, ctypes.c_int, ctypes.c_uint]
-            self.loaded[library] = run
+            key = self.text, tuple(self.libraries[library]), tuple(self.flags)
+            if key not in _BUILT:
+                _BUILT[key] = self._built(library)
+            self.loaded[library] = _BUILT[key]
         return self.loaded[library]
+
+    def _built(self, library):
+        stem = self.folder / re.sub(r"\W+", "_", library)
+        names = self.libraries[library]
+        stem.with_suffix(".inc").write_text("".join(f'{{"{name}", {name}}},\n' for name in names))
+        scalar = kernels.scalar_of(names[0])
+        command = ["g++", *self.flags, "-shared", "-fPIC", "-fvisibility=hidden", f"-I{HERE}", f"-DSCALAR={scalar}"]
+        command += [f'-DENTRIES="{stem.name}.inc"', str(self.folder / "library.cpp"), "-o", f"{stem}.so"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr[:4000])
+        run = ctypes.CDLL(f"{stem}.so").run_kernel
+        run.restype = ctypes.c_char_p
+        run.argtypes = [ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 3, ctypes.c_int, ctypes.c_uint]
+        return run
 
     def run(self, name, grid, block, shared, arguments):
         assert block[0] % 32 == 0
