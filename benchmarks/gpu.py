@@ -87,7 +87,8 @@ ROWS = [
     ),
     Row("coupled GRU: an epoch of training", 1024, 100, 64, 6, "float32"),
 ]
-PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "torch": "torch"}  # name -> module; all take CUDA tensors
+# name -> module; all take CUDA tensors
+PEERS = {"Maghoumi": "soft_dtw_cuda", "pysdtw": "pysdtw", "ddtw": "ddtw", "torch": "torch"}
 LONG = 3.0  # seconds of one measurement, after which there is no further repetition
 
 
@@ -181,6 +182,15 @@ def torch_loss(loss, row):
     return lambda: torch.autograd.grad(loss(x, y).sum(), x)
 
 
+def torch_loss_of_costs(loss, row):
+    """A call of a loss of given costs (and of series that it may want beside them), and the way back to them."""
+    import torch
+
+    costs = torch.rand((row.B, row.n, row.m), device="cuda", requires_grad=True)
+    x, y = (torch.zeros((row.B, k, 1), device="cuda") for k in (row.n, row.m))
+    return lambda: torch.autograd.grad(loss(costs, x, y).sum(), costs)
+
+
 def our_chain(cupy, row):
     dp = ChainDP()
     if row.what == "chain: gradient of the pair":
@@ -256,17 +266,25 @@ def ctc_of_torch(row):
 
 
 def theirs(peer, row):
-    """Loss and backward pass to x of a torch peer, or None where it does not serve the row."""
+    """Loss and backward pass, to x or to given costs, of a torch peer, or None where it does not serve the row."""
     if peer == "torch":
         return ctc_of_torch(row)
-    if row.what not in ("loss and gradients", "torch: loss, backward to x"):
+    given = row.what == "value and gradient" and row.dtype == "float32"
+    if not given and row.what not in ("loss and gradients", "torch: loss, backward to x"):
         return None
     if max(row.n, row.m) > (1024 if peer == "Maghoumi" else 10_000):
         return None  # Maghoumi's kernels refuse so many samples; tables of the longest pair are 10 GB each
     try:
-        return torch_loss(__import__(PEERS[peer]).SoftDTW(use_cuda=True, gamma=GAMMA), row)
+        module = __import__(PEERS[peer])
     except ImportError:
         return None
+    if peer == "ddtw":  # compiled by nvcc at its first call
+        loss = module.SDTW(gamma=GAMMA, normalization="none", backend="cuda_cpp")
+        return torch_loss_of_costs(lambda C, x, y: loss(C=C), row) if given else torch_loss(loss, row)
+    options = {"use_cuda": True, "gamma": GAMMA}
+    if given:
+        return torch_loss_of_costs(lambda C, x, y: module.SoftDTW(**options, dist_func=lambda *_: C)(x, y), row)
+    return torch_loss(module.SoftDTW(**options), row)
 
 
 def cells(row):
