@@ -13,12 +13,15 @@ from sdtwkit._cuda import alignment, beam, chain, ctc, general, gru, warp
 on_linux = pytest.mark.skipif(
     shutil.which("g++") is None or sys.platform != "linux", reason="compiles the CUDA sources with g++ on Linux"
 )
+beside_pages = pytest.mark.skipif(not (FOLDER / "doc").exists(), reason="the pages are not beside these tests")
 
 
+@beside_pages
 def test_every_public_name_has_its_line():
     assert sorted(TABLE) == sorted(names())
 
 
+@beside_pages
 def test_the_readme_says_what_is_refused():
     """By its name, or by that of its class or module."""
     (said,) = re.findall(r"^\* On the CPU only.*?(?=\n\n|\n\*)", (FOLDER / "README.md").read_text(), re.S | re.M)
