@@ -5,8 +5,8 @@
 #     tools/compute_sanitizer.sh [TOOL ...]
 #
 # All tools and families run side by side, and each to its end, whatever the others find; before them the families
-# without a tool, which leaves compiled kernels in CuPy's cache. PYTHON names an interpreter that has the extras [test] and [gpu] (default: that
-# of .venv).
+# without a tool, which leaves compiled kernels in CuPy's cache. PYTHON names an interpreter that has the extras [test]
+# and [gpu] (default: that of .venv).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export python=${PYTHON:-.venv/bin/python} PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
