@@ -7,6 +7,7 @@ kernels are the sources of the package, compiled by g++ with cuda_on_host.h; see
 import ctypes
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,11 @@ from sdtwkit._cuda import kernels
 
 HERE = Path(__file__).parent
 BLOCKS = 3  # enough for warps that wait for each other
-FORWARDS, BACKWARDS, AT_RANDOM = 0, 1, 2
+ORDERS = FORWARDS, BACKWARDS, AT_RANDOM = 0, 1, 2
+needed = pytest.mark.skipif(
+    shutil.which("g++") is None or sys.platform != "linux",
+    reason="compiles the CUDA sources with g++, and runs threads as ucontext fibers of Linux",
+)
 
 _LIBRARY = """
 #include "cuda_on_host.h"

@@ -1,8 +1,5 @@
 """Barycenters and estimators on CuPy arrays, without a GPU: see test_cuda_on_host.py."""
 
-import shutil
-import sys
-
 import cuda_on_host
 import numpy as np
 import pytest
@@ -24,9 +21,7 @@ import sdtwkit
 from sdtwkit._cuda import alignment
 from sdtwkit._estimators import METRICS
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None or sys.platform != "linux", reason="compiles the CUDA sources with g++ on Linux"
-)
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

@@ -2,26 +2,18 @@
 
 import multiprocessing
 import re
-import shutil
-import sys
 
 import cuda_on_host
 import numpy as np
 import pytest
-from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
+from cuda_on_host import FORWARDS, ORDERS, Host, KernelFailure
 from device_parity import BEAMS, DTYPES, check_beams, close
 from numpy.testing import assert_array_equal
 
 from sdtwkit._cuda import beam
 from sdtwkit.dp import CTC
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
-ORDERS = (FORWARDS, BACKWARDS, AT_RANDOM)
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

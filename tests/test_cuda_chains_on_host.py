@@ -1,15 +1,13 @@
 """Kernels of chains and of CTC without a GPU, as test_cuda_on_host.py runs those of alignments."""
 
 import re
-import shutil
-import sys
 from types import SimpleNamespace
 
 import cuda_on_host
 import numpy as np
 import pytest
 from collections_parity import check_labeling, groups
-from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
+from cuda_on_host import FORWARDS, ORDERS, Host, KernelFailure
 from device_parity import (
     CHAINS,
     DTYPES,
@@ -29,13 +27,7 @@ from sdtwkit._cuda import chain, ctc
 from sdtwkit.dp import CTC, ChainDP, DagDP, chain_potentials
 from sdtwkit.sequence_labeling import _Objective
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
-ORDERS = (FORWARDS, BACKWARDS, AT_RANDOM)
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

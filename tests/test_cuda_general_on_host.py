@@ -4,14 +4,12 @@ See cuda_on_host.h for what a run notices.
 """
 
 import re
-import shutil
-import sys
 from collections import Counter
 
 import cuda_on_host
 import numpy as np
 import pytest
-from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
+from cuda_on_host import FORWARDS, ORDERS, Host, KernelFailure
 from device_parity import (
     DTYPES,
     KNIGHT,
@@ -35,13 +33,7 @@ from reference import enumerate_paths, path_cost
 from sdtwkit._cuda import alignment, general
 from sdtwkit.dp import AlignmentDP
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
-ORDERS = (FORWARDS, BACKWARDS, AT_RANDOM)
+pytestmark = cuda_on_host.needed
 MOVES = STEPS["moves"]
 
 

@@ -1,13 +1,11 @@
 """Coupled GRUs by the real .cu source and the real launch code, without a GPU; see cuda_on_host.h."""
 
 import re
-import shutil
-import sys
 
 import cuda_on_host
 import numpy as np
 import pytest
-from cuda_on_host import AT_RANDOM, BACKWARDS, FORWARDS, Host, KernelFailure
+from cuda_on_host import FORWARDS, ORDERS, Host, KernelFailure
 from device_parity import DTYPES, close
 from device_parity_gru import COUPLINGS, ENDS, SHAPES, both, check_gru, on_device, random_problem
 from numpy.testing import assert_allclose, assert_array_equal
@@ -16,13 +14,7 @@ from reference_recurrent import forward, gradient, loss
 from sdtwkit._cuda import gru
 from sdtwkit.metric_learning import coupled_gru_forward, coupled_gru_loss_and_grad
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
-ORDERS = (FORWARDS, BACKWARDS, AT_RANDOM)
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ See cuda_on_host.h for what a run notices (races, divergence, deadlocks) and wha
 """
 
 import re
-import shutil
 import sys
 import types
 
@@ -36,12 +35,7 @@ from sdtwkit._cuda import alignment
 from sdtwkit.costs import cost_vjp
 from sdtwkit.dp import AlignmentDP
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
+pytestmark = cuda_on_host.needed
 ORDERS = {FORWARDS: "forwards", BACKWARDS: "backwards", AT_RANDOM: "at-random"}
 
 

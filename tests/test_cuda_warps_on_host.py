@@ -3,7 +3,6 @@
 import copy
 import os
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -20,12 +19,7 @@ from numpy.testing import assert_array_equal
 from sdtwkit import DecDTWAligner, dec_dtw
 from sdtwkit._cuda import warp
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("g++") is None, reason="compiles the CUDA sources with g++, which is not installed"
-    ),
-    pytest.mark.skipif(sys.platform != "linux", reason="runs threads as ucontext fibers"),
-]
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
 """Learned metrics on CuPy arrays, without a GPU: see test_cuda_on_host.py."""
 
-import shutil
-import sys
-
 import cuda_on_host
 import numpy as np
 import pytest
@@ -20,9 +17,7 @@ from sdtwkit._cuda import alignment, gru
 from sdtwkit.metric_learning import CoupledGRU, MahalanobisSoftDTW, SiameseGRU
 from sdtwkit.metric_learning._training import Adam
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("g++") is None or sys.platform != "linux", reason="compiles the CUDA sources with g++ on Linux"
-)
+pytestmark = cuda_on_host.needed
 
 
 @pytest.fixture(scope="module")

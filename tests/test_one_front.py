@@ -1,8 +1,6 @@
 """Every public name answers CuPy arrays as tests/one_front.py says, without a GPU: see test_cuda_on_host.py."""
 
 import re
-import shutil
-import sys
 
 import cuda_on_host
 import pytest
@@ -10,9 +8,6 @@ from one_front import FOLDER, TABLE, TAKE_ARRAYS, check, names
 
 from sdtwkit._cuda import alignment, beam, chain, ctc, general, gru, warp
 
-on_linux = pytest.mark.skipif(
-    shutil.which("g++") is None or sys.platform != "linux", reason="compiles the CUDA sources with g++ on Linux"
-)
 beside_pages = pytest.mark.skipif(not (FOLDER / "doc").exists(), reason="the pages are not beside these tests")
 
 
@@ -38,7 +33,7 @@ def hosts(tmp_path_factory):
     return [cuda_on_host.Host(engine.FILE, engine.libraries(), folder) for engine in engines]
 
 
-@on_linux
+@cuda_on_host.needed
 @pytest.mark.parametrize("name", TAKE_ARRAYS)
 def test_what_it_does_with_cupy_arrays(monkeypatch, hosts, rng, name):
     check(name, cuda_on_host.install(monkeypatch, *hosts), rng, watched)
